@@ -1,0 +1,1 @@
+//! Scaling policies, as the simulator and the live bridge run them.

@@ -1,0 +1,1 @@
+//! Scenarios as written, checked, and built into runs.
