@@ -12,7 +12,7 @@ mod read;
 mod source;
 mod yaml;
 
-pub use keys::{Fields, Keys, ReadKeys};
+pub use keys::{Fields, Keys, OrDefault, ReadKeys};
 pub use node::{Entry, Node, PathError, Value};
 pub use problem::{Problem, Problems, Severity, suggestion};
 pub use read::{At, Count, NonNegative, Positive, Read, Shape};

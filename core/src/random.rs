@@ -113,7 +113,6 @@ const fn mix(mut z: u64) -> u64 {
 impl TryRng for Draws {
     type Error = Infallible;
 
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is what is wanted")]
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
         Ok((self.bits() >> 32) as u32)
     }

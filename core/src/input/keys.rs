@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Entry, Node, Place, Problem, Problems, Read, Shape, Value, suggestion};
+use super::{At, Entry, Node, Place, Problem, Problems, Read, Shape, Value, suggestion};
 
 /// The keys of a map while they are being read. Each is taken once; [`Keys::finish`] refuses the rest.
 #[derive(Debug)]
@@ -47,15 +47,15 @@ impl<'a> Keys<'a> {
     }
 
     /// Takes and reads `key`, or gives `default` where it is not written. `None` when it is wrong.
-    pub fn or<T: Read>(
+    pub fn or<T: Read + OrDefault<D>, D>(
         &mut self,
         key: &'static str,
-        default: impl Into<T>,
+        default: D,
         problems: &mut Problems,
     ) -> Option<T> {
         match self.take(key) {
             Some(node) => T::read(node, problems),
-            None => Some(default.into()),
+            None => Some(T::or_default(default, self.place)),
         }
     }
 
@@ -74,6 +74,24 @@ impl<'a> Keys<'a> {
                 None => problem,
             });
         }
+    }
+}
+
+/// How a default becomes the value of a key that was not written.
+pub trait OrDefault<D> {
+    /// The value, for a key of the map at `place`.
+    fn or_default(default: D, place: &Place) -> Self;
+}
+
+impl<T> OrDefault<T> for T {
+    fn or_default(default: T, _: &Place) -> T {
+        default
+    }
+}
+
+impl<T> OrDefault<T> for At<T> {
+    fn or_default(default: T, place: &Place) -> At<T> {
+        At { value: default, place: place.clone() }
     }
 }
 
@@ -128,7 +146,7 @@ impl Fields {
 
 /// Declares a struct that is read from a map of keys, with its reference.
 ///
-/// A field without a default is required; `= value` gives its default, which must convert into the field's type.
+/// A field without a default is required; `= value` gives its default, of the field's type, or of its inner type for an [`At`].
 /// The documentation of a field is its entry in the reference.
 ///
 /// ```
@@ -220,7 +238,7 @@ macro_rules! keys {
         $keys.required::<$type>($crate::keys!(@name $field), $problems)
     };
     (@field $keys:ident, $problems:ident, $field:ident, $type:ty, $default:expr) => {
-        $keys.or::<$type>($crate::keys!(@name $field), $default, $problems)
+        $keys.or::<$type, _>($crate::keys!(@name $field), $default, $problems)
     };
     (@default) => { None };
     (@default $default:expr) => { Some(stringify!($default)) };

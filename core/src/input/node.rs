@@ -181,7 +181,7 @@ mod tests {
         let mut root = parse("a.yaml", text).unwrap();
         let node = parse("--set", value).unwrap();
         root.set(path, node).map_err(|error| error.to_string())?;
-        Ok(format!("{}", root.get("services").unwrap().get("x").map_or("-".into(), super::Node::kind)))
+        Ok(root.get("services").unwrap().get("x").map_or("-".into(), super::Node::kind))
     }
 
     #[test]

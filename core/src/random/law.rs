@@ -411,7 +411,7 @@ fn read_lognormal<M: Magnitude>(keys: &mut Keys<'_>, problems: &mut Problems) ->
 
 fn read_empirical<M: Magnitude>(keys: &mut Keys<'_>, problems: &mut Problems) -> Option<Law> {
     let values = keys.required::<Vec<Node>>("values", problems);
-    let weights = keys.or::<Option<Vec<NonNegative>>>("weights", None, problems)?;
+    let weights = keys.or::<Option<Vec<NonNegative>>, _>("weights", None, problems)?;
     let values: Option<Vec<f64>> = values?.iter().map(|node| M::read(node, problems)).collect();
     let values = values?;
     let weights = weights.map_or(vec![1.0; values.len()], |list| list.into_iter().map(|w| w.0).collect());

@@ -1,0 +1,152 @@
+//! What a node autoscaler sees: nodes, pods without a node, and what could be bought.
+
+use serde::{Deserialize, Serialize};
+
+use super::TargetName;
+use crate::units::Time;
+
+/// Nodes, pending pods and offers of one cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodesView {
+    /// The nodes, oldest first, those on their way included.
+    pub nodes: Vec<NodeView>,
+    /// Pods without a node, oldest first.
+    pub pending: Vec<PendingPod>,
+    /// What could be launched, with prices.
+    pub offers: Vec<Offer>,
+}
+
+/// Amounts of resources that pods request and nodes have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Thousandths of a core.
+    pub cpu_milli: i64,
+    /// Bytes of memory.
+    pub memory_bytes: i64,
+    /// Thousandths of a GPU.
+    pub gpu_milli: i64,
+}
+
+impl Resources {
+    /// Whether `self` fits into `room`.
+    #[must_use]
+    pub fn fits(&self, room: &Resources) -> bool {
+        self.cpu_milli <= room.cpu_milli
+            && self.memory_bytes <= room.memory_bytes
+            && self.gpu_milli <= room.gpu_milli
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn plus(&self, other: &Resources) -> Resources {
+        Resources {
+            cpu_milli: self.cpu_milli + other.cpu_milli,
+            memory_bytes: self.memory_bytes + other.memory_bytes,
+            gpu_milli: self.gpu_milli + other.gpu_milli,
+        }
+    }
+
+    /// The difference; negative where `other` is larger.
+    #[must_use]
+    pub fn minus(&self, other: &Resources) -> Resources {
+        Resources {
+            cpu_milli: self.cpu_milli - other.cpu_milli,
+            memory_bytes: self.memory_bytes - other.memory_bytes,
+            gpu_milli: self.gpu_milli - other.gpu_milli,
+        }
+    }
+}
+
+/// How capacity is bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CapacityType {
+    /// By the hour, kept until given back.
+    OnDemand,
+    /// Committed in advance.
+    Reserved,
+    /// Cheaper, and taken back at short notice.
+    Spot,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// Its cluster.
+    pub cluster: String,
+    /// Its node pool.
+    pub pool: String,
+    /// Its instance type.
+    pub instance_type: String,
+    /// Its zone.
+    pub zone: String,
+    /// How it is bought.
+    pub capacity_type: CapacityType,
+    /// When it was asked for.
+    pub created: Time,
+    /// Since when it takes pods; `None` while it is on its way.
+    pub ready_since: Option<Time>,
+    /// Whether it takes no more pods.
+    pub cordoned: bool,
+    /// Its price per hour in US dollars, if known.
+    pub price_usd_per_hour: Option<f64>,
+    /// What pods can use of it.
+    pub allocatable: Resources,
+    /// The pods on it.
+    pub pods: Vec<PlacedPod>,
+}
+
+/// A pod on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedPod {
+    /// Its name.
+    pub name: String,
+    /// The target it belongs to.
+    pub target: TargetName,
+    /// What it requests.
+    pub requests: Resources,
+    /// Whether it is being deleted.
+    pub deleted: bool,
+}
+
+/// A pod that waits for a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingPod {
+    /// Its name.
+    pub name: String,
+    /// The target it belongs to.
+    pub target: TargetName,
+    /// The cluster it has to run in.
+    pub cluster: String,
+    /// The node pool it has to run in, if it names one.
+    pub pool: Option<String>,
+    /// Since when it waits.
+    pub since: Time,
+    /// What it requests.
+    pub requests: Resources,
+}
+
+/// Something that can be launched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its cluster.
+    pub cluster: String,
+    /// The node pool that a launch joins.
+    pub pool: String,
+    /// The instance type.
+    pub instance_type: String,
+    /// The zone.
+    pub zone: String,
+    /// How it is bought.
+    pub capacity_type: CapacityType,
+    /// Its price per hour in US dollars, if known.
+    pub price_usd_per_hour: Option<f64>,
+    /// What pods can use of one.
+    pub allocatable: Resources,
+    /// The fewest nodes that the pool keeps.
+    pub min_nodes: u32,
+    /// How many more the pool may have.
+    pub room: u32,
+}

@@ -1,0 +1,4 @@
+//! Kubernetes' own autoscalers and those built on them.
+
+pub mod hpa;
+pub mod manifest;

@@ -1,0 +1,17 @@
+//! Equality with recorded decisions of the real controllers and schedulers.
+//!
+//! The recordings are outside the repository: `SCALETWIN_GOLDEN_DIR` names their directory. Without it each file
+//! counts as ignored, with the reason; `SCALETWIN_REQUIRE=golden` turns that into a failure.
+
+#![expect(clippy::print_stdout, reason = "the counts per file are what this suite is run for")]
+
+mod hpa;
+mod recording;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials: Vec<Trial> = hpa::trials();
+    libtest_mimic::run(&arguments, trials).exit();
+}
