@@ -1,1 +1,3 @@
 //! The discrete-event engine and the modelled fleet.
+
+pub mod serving;

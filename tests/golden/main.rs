@@ -7,11 +7,12 @@
 
 mod hpa;
 mod recording;
+mod vllm;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> = hpa::trials();
+    let trials: Vec<Trial> = hpa::trials().into_iter().chain(vllm::trials()).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

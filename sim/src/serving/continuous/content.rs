@@ -1,0 +1,167 @@
+//! Which tokens a request has.
+//!
+//! A token's identity is a pair (group, position). A prompt is a list of runs of such tokens, the output is one more
+//! group. Two blocks hash alike if and only if all tokens from the start to the block's end are alike (up to a
+//! collision of 64 bits), so a prompt that repeats an earlier prompt and its answer finds both in the cache.
+
+use serde::{Deserialize, Serialize};
+
+/// `length` tokens of a group, from `offset` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// The group.
+    pub group: u64,
+    /// The position of the first token in its group.
+    pub offset: u32,
+    /// How many tokens, at least 1.
+    pub length: u32,
+}
+
+/// The tokens of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The prompt, adjoining runs of one group joined.
+    prompt: Box<[Run]>,
+    /// The group of the output.
+    output_group: u64,
+}
+
+/// The hash that stands before the first block.
+const ROOT: u64 = 0x5ca1_e707_1200_0001;
+
+impl Content {
+    /// A prompt of these runs; its answer gets the tokens of `output_group`.
+    #[must_use]
+    pub fn new(runs: &[Run], output_group: u64) -> Content {
+        let mut prompt: Vec<Run> = Vec::with_capacity(runs.len());
+        for run in runs.iter().filter(|run| run.length > 0) {
+            match prompt.last_mut() {
+                Some(last) if last.group == run.group && last.offset + last.length == run.offset => {
+                    last.length += run.length;
+                }
+                _ => prompt.push(*run),
+            }
+        }
+        Content { prompt: prompt.into(), output_group }
+    }
+
+    /// A prompt of `tokens` that shares nothing with any other.
+    #[must_use]
+    pub fn unique(number: u64, tokens: u32) -> Content {
+        let group = number << 1;
+        Content { prompt: [Run { group, offset: 0, length: tokens }].into(), output_group: group | 1 }
+    }
+
+    /// The group of the output.
+    #[must_use]
+    pub fn output_group(&self) -> u64 {
+        self.output_group
+    }
+
+    /// The runs of the prompt.
+    #[must_use]
+    pub fn prompt(&self) -> &[Run] {
+        &self.prompt
+    }
+
+    /// The hash of the block of `size` tokens that begins at token `start`, after a block of hash `before` (`None` for
+    /// the first). Output tokens follow the prompt.
+    #[must_use]
+    pub fn block_hash(&self, before: Option<u64>, start: u32, size: u32) -> u64 {
+        let mut hash = before.unwrap_or(ROOT);
+        let mut piece: Option<Run> = None;
+        let mut begins = 0u32;
+        let end = start + size;
+        let output = Run { group: self.output_group, offset: 0, length: u32::MAX };
+        for run in self.prompt.iter().chain(std::iter::once(&output)) {
+            let ends = begins.saturating_add(run.length);
+            let (from, to) = (start.max(begins), end.min(ends));
+            if from < to {
+                let part = Run { group: run.group, offset: run.offset + (from - begins), length: to - from };
+                piece = Some(match piece {
+                    Some(last) if last.group == part.group && last.offset + last.length == part.offset => {
+                        Run { length: last.length + part.length, ..last }
+                    }
+                    Some(last) => {
+                        hash = absorb(hash, last);
+                        part
+                    }
+                    None => part,
+                });
+            }
+            if ends >= end {
+                break;
+            }
+            begins = ends;
+        }
+        piece.map_or(hash, |last| absorb(hash, last))
+    }
+}
+
+/// Mixes a run into a hash.
+fn absorb(hash: u64, run: Run) -> u64 {
+    let place = (u64::from(run.offset) << 32) | u64::from(run.length);
+    mix(mix(hash ^ run.group.wrapping_mul(0x9e37_79b9_7f4a_7c15)) ^ place)
+}
+
+/// The finaliser of MurmurHash3.
+const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    z = (z ^ (z >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    z ^ (z >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hashes(content: &Content, tokens: u32, size: u32) -> Vec<u64> {
+        let mut before = None;
+        (0..tokens / size)
+            .map(|block| {
+                let hash = content.block_hash(before, block * size, size);
+                before = Some(hash);
+                hash
+            })
+            .collect()
+    }
+
+    /// The pairs of the first `tokens` tokens.
+    fn tokens(content: &Content, tokens: u32) -> Vec<(u64, u32)> {
+        let runs =
+            content.prompt().iter().flat_map(|run| (0..run.length).map(|at| (run.group, run.offset + at)));
+        runs.chain((0..).map(|at| (content.output_group(), at))).take(tokens as usize).collect()
+    }
+
+    fn runs() -> impl Strategy<Value = Vec<Run>> {
+        prop::collection::vec(
+            (0u64..3, 0u32..3, 1u32..9).prop_map(|(group, offset, length)| Run {
+                group,
+                offset: offset * 4,
+                length,
+            }),
+            1..5,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_hash_alike_exactly_when_their_tokens_are_alike(a in runs(), b in runs(), size in 1u32..6) {
+            let (one, other) = (Content::new(&a, 7), Content::new(&b, 8));
+            let (x, y) = (hashes(&one, 24, size), hashes(&other, 24, size));
+            for (at, (x, y)) in x.iter().zip(&y).enumerate() {
+                let upto = (u32::try_from(at).unwrap() + 1) * size;
+                prop_assert_eq!(x == y, tokens(&one, upto) == tokens(&other, upto));
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_sent_back_hashes_as_when_it_was_written() {
+        let first = Content::new(&[Run { group: 1, offset: 0, length: 20 }], 2);
+        let back = [Run { group: 1, offset: 0, length: 20 }, Run { group: 2, offset: 0, length: 30 }];
+        let second = Content::new(&back, 3);
+        assert_eq!(hashes(&first, 50, 16), hashes(&second, 50, 16));
+    }
+}

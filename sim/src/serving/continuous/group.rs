@@ -1,0 +1,194 @@
+//! The steady decodes.
+//!
+//! A sequence that computes exactly one token in every step needs no work of its own: its progress is the group's
+//! clock, its next block comes due when the clock plus its offset is a multiple of the block size, and its last step
+//! is known in advance. So a step costs nothing per steady decode, and many steps in a row are one.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use serde::{Deserialize, Serialize};
+
+use super::sequence::{Key, Sequence, Sequences};
+
+/// The steady decodes of a scheduler.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Group {
+    /// Steps scheduled so far.
+    clock: u64,
+    count: u32,
+    /// The sum of the members' offsets.
+    offsets: i64,
+    /// How many members have each remainder of their offset by the block size.
+    remainders: Vec<u32>,
+    /// The members of each remainder by ticket, where blocks have identities.
+    members: Vec<Vec<(u64, Key)>>,
+    /// (clock of the last useful step, ticket, member); those that left are passed over.
+    finishing: BinaryHeap<Reverse<(u64, u64, Key)>>,
+}
+
+impl Group {
+    /// An empty group.
+    #[must_use]
+    pub fn new(block_size: u32, identified: bool) -> Group {
+        Group {
+            clock: 0,
+            count: 0,
+            offsets: 0,
+            remainders: vec![0; block_size as usize],
+            members: vec![Vec::new(); if identified { block_size as usize } else { 0 }],
+            finishing: BinaryHeap::new(),
+        }
+    }
+
+    /// Steps scheduled so far.
+    #[must_use]
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether there is no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The clock as a signed number, to be added to offsets.
+    fn now(&self) -> i64 {
+        i64::try_from(self.clock).expect("fewer than 2^63 steps")
+    }
+
+    /// `computed` of a member.
+    #[must_use]
+    pub fn computed(&self, sequence: &Sequence) -> u32 {
+        u32::try_from(self.now() + sequence.offset).expect("a member has computed at least its prompt")
+    }
+
+    /// The tokens that all members look at in the next step: the sum of `computed` + 1.
+    #[must_use]
+    pub fn context(&self) -> u64 {
+        u64::try_from((self.now() + 1) * i64::from(self.count) + self.offsets)
+            .expect("sums of positive numbers")
+    }
+
+    /// Moves the clock by `steps`.
+    pub fn advance(&mut self, steps: u64) {
+        self.clock += steps;
+    }
+
+    fn remainder(&self, offset: i64) -> usize {
+        let size = i64::try_from(self.remainders.len()).expect("a block size is a u32");
+        usize::try_from(offset.rem_euclid(size)).expect("a remainder is not negative")
+    }
+
+    /// Takes a sequence in, from the next step on.
+    pub fn join(&mut self, key: Key, sequence: &mut Sequence) {
+        sequence.steady = true;
+        sequence.steady_since = self.clock;
+        sequence.offset = i64::from(sequence.computed) - self.now();
+        self.count += 1;
+        self.offsets += sequence.offset;
+        let remainder = self.remainder(sequence.offset);
+        self.remainders[remainder] += 1;
+        if let Some(members) = self.members.get_mut(remainder) {
+            let place = members.partition_point(|(ticket, _)| *ticket < sequence.ticket);
+            members.insert(place, (sequence.ticket, key));
+        }
+        self.finishing.push(Reverse((self.last_step(sequence), sequence.ticket, key)));
+    }
+
+    /// Lets a member go; what it knows only through the group, the caller has to write down.
+    pub fn leave(&mut self, key: Key, sequence: &mut Sequence) {
+        sequence.steady = false;
+        self.count -= 1;
+        self.offsets -= sequence.offset;
+        let remainder = self.remainder(sequence.offset);
+        self.remainders[remainder] -= 1;
+        if let Some(members) = self.members.get_mut(remainder) {
+            members.retain(|(_, member)| *member != key);
+        }
+    }
+
+    /// The clock of the last step that a member's answer needs.
+    fn last_step(&self, sequence: &Sequence) -> u64 {
+        u64::try_from(i64::from(sequence.last_useful()) - sequence.offset).expect("members have steps to go")
+    }
+
+    /// The clock of the next last step of any member.
+    pub fn next_finish(&mut self, sequences: &Sequences) -> Option<u64> {
+        while let Some(Reverse((at, _, key))) = self.finishing.peek() {
+            let there = sequences.get(*key).is_some_and(|s| s.steady && self.last_step(s) == *at);
+            if there {
+                return Some(*at);
+            }
+            self.finishing.pop();
+        }
+        None
+    }
+
+    /// Takes the members whose last step is that of `clock`, in the order of their tickets.
+    pub fn take_finishing(&mut self, clock: u64, sequences: &Sequences) -> Vec<Key> {
+        let mut keys = Vec::new();
+        while self.next_finish(sequences) == Some(clock) {
+            let Some(Reverse((_, _, key))) = self.finishing.pop() else { break };
+            keys.push(key);
+        }
+        keys
+    }
+
+    /// How many members need a block in the step `ahead` steps after the next one.
+    #[must_use]
+    pub fn due(&self, ahead: u64) -> u32 {
+        self.remainders[self.due_remainder(ahead)]
+    }
+
+    fn due_remainder(&self, ahead: u64) -> usize {
+        let size = self.remainders.len() as u64;
+        usize::try_from((size - (self.clock + ahead) % size) % size).expect("a remainder of a small number")
+    }
+
+    /// The members that need a block in the next step, by ticket. Only where blocks have identities.
+    #[must_use]
+    pub fn members_due(&self) -> &[(u64, Key)] {
+        &self.members[self.due_remainder(0)]
+    }
+
+    /// The members that fill a block with the next step, by ticket. Only where blocks have identities.
+    #[must_use]
+    pub fn members_filling(&self) -> &[(u64, Key)] {
+        &self.members[self.due_remainder(1)]
+    }
+
+    /// How many blocks `steps` steps need.
+    #[must_use]
+    pub fn blocks_for(&self, steps: u64) -> u64 {
+        let size = self.remainders.len() as u64;
+        let rest: u64 = (0..steps % size).map(|ahead| u64::from(self.due(ahead))).sum();
+        steps / size * u64::from(self.count) + rest
+    }
+
+    /// How many steps can be taken with `free` blocks. Without members, any number.
+    #[must_use]
+    pub fn steps_within(&self, free: u32) -> u64 {
+        if self.count == 0 {
+            return u64::MAX;
+        }
+        let rounds = u64::from(free / self.count);
+        let mut left = free % self.count;
+        let mut steps = 0;
+        for ahead in 0..self.remainders.len() as u64 {
+            match left.checked_sub(self.due(ahead)) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+            steps += 1;
+        }
+        rounds * self.remainders.len() as u64 + steps
+    }
+}
