@@ -1,1 +1,30 @@
-//! record
+//! What a run leaves behind, and the definitions of its figures.
+//!
+//! Simulator and live bridge fill a [`Recorder`]; scores and reports read only the [`RunRecord`] that it gives.
+//!
+//! - Each request has exactly one [`Outcome`].
+//! - Latencies cover completed requests that arrived after the warm-up; each says how many others there were.
+//! - The *attainment* of an SLO is the share of arrived requests that met every limit: a request that was rejected,
+//!   timed out, aborted, failed or is unfinished has missed.
+
+mod digest;
+mod histogram;
+mod latency;
+mod outcome;
+mod recorder;
+mod service;
+mod slo;
+mod summary;
+mod timeline;
+
+pub use digest::Digest;
+pub use histogram::Histogram;
+pub use latency::LatencySummary;
+pub use outcome::{Finished, Outcome, OutcomeCounts};
+pub use recorder::{CapacityRow, DecisionLog, FleetFigures, Recorder, RecorderSettings, RunRecord};
+pub use service::{ServiceMeter, ServiceSettings};
+pub use slo::{LatencyMetric, Objective, ObjectiveResult, Slo};
+pub use summary::{
+    ColdStarts, CostSummary, DeploymentSummary, Extent, NodePoolSummary, ServiceSummary, SloSummary, Summary,
+};
+pub use timeline::{TimeAverage, Window};

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`Time`] | an instant: nanoseconds since the start of the run | |
 //! | [`Span`] | a length of time in nanoseconds | `15s`, `1m30s`, `250ms` |
+//! | [`Femtos`] | a short length of time in femtoseconds, for what happens inside a replica | `60us`, `88ps` |
+//! | [`FineTime`] | an instant to the femtosecond | |
 //! | [`Civil`] | a civil instant: nanoseconds since 1970-01-01 UTC | `2023-11-16T18:15:00Z` |
 //! | [`Quantity`] | a Kubernetes quantity | `500m`, `80Gi`, `1.5` |
 //! | [`Bytes`] | a number of bytes | `80Gi`, `24GB` |
@@ -12,11 +14,13 @@
 
 mod civil;
 pub mod exact;
+mod fine;
 mod plain;
 mod quantity;
 mod time;
 
 pub use civil::Civil;
+pub use fine::{Femtos, FineTime};
 pub use plain::{Bytes, Rate, Share};
 pub use quantity::Quantity;
 pub use time::{Span, Time};

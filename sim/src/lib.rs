@@ -1,3 +1,4 @@
 //! The discrete-event engine and the modelled fleet.
 
+pub mod engine;
 pub mod serving;

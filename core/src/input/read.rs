@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::json;
 
 use super::{Node, Place, Problem, Problems, Value};
-use crate::units::{Bytes, Civil, Quantity, Rate, Share, Span};
+use crate::units::{Bytes, Civil, Femtos, Quantity, Rate, Share, Span};
 
 /// A value that can be read from a node.
 pub trait Read: Sized {
@@ -303,6 +303,22 @@ impl Read for Span {
         Shape::new(
             "a length of time such as 15s",
             json!({"type": "string", "examples": ["15s", "1m30s", "250ms"]}),
+        )
+    }
+}
+
+impl Read for Femtos {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Femtos> {
+        match node.value {
+            Value::Int(0) => Some(Femtos(0)),
+            _ => read_text(node, &Femtos::shape().phrase, problems),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::new(
+            "a short time such as 60us or 88ps",
+            json!({"type": "string", "examples": ["60us", "88ps", "20ms"]}),
         )
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use scaletwin_core::model::StepShape;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::Blocks;
@@ -83,7 +84,7 @@ pub struct Batch {
     /// Requests preempted in it, in the order of eviction.
     pub preempted: Vec<Key>,
     /// What its execution takes.
-    pub shape: BatchShape,
+    pub shape: StepShape,
 }
 
 /// A sequence scheduled individually.
@@ -105,35 +106,6 @@ pub struct Admission {
     pub cached: u32,
     /// Whether it had run before and was preempted.
     pub resumed: bool,
-}
-
-/// What a step has to compute, as far as its duration may depend on it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchShape {
-    /// Tokens of prompts, those computed again after a preemption included.
-    pub prefill_tokens: u64,
-    /// Sequences that compute such tokens.
-    pub prefill_sequences: u32,
-    /// The sum over those tokens of the tokens that each attends to (causal), rounded down.
-    pub prefill_attention: u64,
-    /// Sequences that compute one token after their prompt.
-    pub decode_sequences: u32,
-    /// The sum over those sequences of the tokens attended to.
-    pub decode_context: u64,
-}
-
-impl BatchShape {
-    /// Tokens computed.
-    #[must_use]
-    pub fn tokens(&self) -> u64 {
-        self.prefill_tokens + u64::from(self.decode_sequences)
-    }
-
-    /// The shape `steps` steady steps later.
-    #[must_use]
-    pub fn after(&self, steps: u64) -> BatchShape {
-        BatchShape { decode_context: self.decode_context + steps * u64::from(self.decode_sequences), ..*self }
-    }
 }
 
 /// What an update brings back for one request.
@@ -366,7 +338,7 @@ impl Scheduler {
             entries: Vec::new(),
             admitted: Vec::new(),
             preempted: Vec::new(),
-            shape: BatchShape::default(),
+            shape: StepShape::default(),
         };
         let budget = self.config.max_num_batched_tokens;
         let left = if self.group_fits(pass, budget) {
@@ -1047,7 +1019,7 @@ fn first_or_next(sequence: &mut Sequence, now: u128) -> Output {
 }
 
 /// Adds the tokens of a sequence to a shape, or takes them out.
-fn add_to_shape(shape: &mut BatchShape, sequence: &Sequence, tokens: u32, add: bool) {
+fn add_to_shape(shape: &mut StepShape, sequence: &Sequence, tokens: u32, add: bool) {
     let (computed, count) = (u64::from(sequence.computed), u64::from(tokens));
     let signed = |total: &mut u64, value: u64| *total = if add { *total + value } else { *total - value };
     let one = if add { 1i64 } else { -1 };
@@ -1055,6 +1027,7 @@ fn add_to_shape(shape: &mut BatchShape, sequence: &Sequence, tokens: u32, add: b
     if sequence.is_prefill_chunk {
         signed(&mut shape.prefill_tokens, count);
         signed(&mut shape.prefill_attention, count * (2 * computed + count + 1) / 2);
+        signed(&mut shape.prefill_context, computed + count);
         shape.prefill_sequences = step(shape.prefill_sequences);
     } else {
         signed(&mut shape.decode_context, computed + count);

@@ -1,0 +1,265 @@
+//! The recorder of a run.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    CostSummary, DeploymentSummary, Digest, LatencyMetric, NodePoolSummary, ServiceMeter, ServiceSettings,
+    ServiceSummary, SloSummary, Summary, Window,
+};
+use crate::control::{Action, Cause, Guarded, Reason, TickReport};
+use crate::random::Seed;
+use crate::units::{Civil, Span, Time};
+
+/// What a recorder has to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecorderSettings {
+    /// The name of the scenario.
+    pub scenario: String,
+    /// The seed.
+    pub seed: Seed,
+    /// The civil instant of t = 0.
+    pub start: Civil,
+    /// What does not count at the start.
+    pub warm_up: Span,
+    /// The length of a window of the timeline.
+    pub window: Span,
+    /// The services.
+    pub services: Vec<ServiceSettings>,
+    /// Manifest fields that were waived.
+    pub waived: Vec<String>,
+}
+
+/// Everything that a run records while it goes on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recorder {
+    settings: RecorderSettings,
+    /// One meter a service, in their order.
+    pub services: Vec<ServiceMeter>,
+    /// The controllers' decisions.
+    pub decisions: DecisionLog,
+    capacity: Vec<CapacityRow>,
+}
+
+/// Capacity during one window, of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CapacityRow {
+    /// When the window began.
+    pub start_seconds: f64,
+    /// The service's place.
+    pub service: usize,
+    /// Replicas wanted, on average.
+    pub replicas_wanted: f64,
+    /// Replicas that took requests, on average.
+    pub replicas_ready: f64,
+    /// Requests in the system at the end of the window.
+    pub in_system: u64,
+    /// Dollars per hour of all nodes, on average; `None` without prices.
+    pub usd_per_hour: Option<f64>,
+}
+
+/// What the fleet adds to the summary at the end.
+#[derive(Debug, Clone, Default)]
+pub struct FleetFigures {
+    /// The deployments of each service, with its cost.
+    pub services: Vec<(Vec<DeploymentSummary>, Option<f64>)>,
+    /// The node pools.
+    pub node_pools: Vec<NodePoolSummary>,
+    /// The cost of all pools and its idle part; `None` without prices.
+    pub cost: Option<(f64, f64)>,
+    /// Figures that are `null` because their model is not built.
+    pub not_modelled: Vec<String>,
+}
+
+/// A finished run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// The figures.
+    pub summary: Summary,
+    /// Per service, what happened in each window.
+    pub windows: Vec<Vec<Window>>,
+    /// Capacity by window and service.
+    pub capacity: Vec<CapacityRow>,
+    /// `decisions.jsonl`, as far as it was not taken away during the run.
+    pub decisions: String,
+}
+
+impl Recorder {
+    /// A recorder at the start of a run.
+    #[must_use]
+    pub fn new(settings: RecorderSettings) -> Recorder {
+        let from = Time::ZERO + settings.warm_up;
+        let meter = |service: &ServiceSettings| ServiceMeter::new(service.clone(), from, settings.window);
+        Recorder {
+            services: settings.services.iter().map(meter).collect(),
+            decisions: DecisionLog::default(),
+            capacity: Vec::new(),
+            settings,
+        }
+    }
+
+    /// What it knows.
+    #[must_use]
+    pub fn settings(&self) -> &RecorderSettings {
+        &self.settings
+    }
+
+    /// Notes the capacity during a window.
+    pub fn capacity(&mut self, row: CapacityRow) {
+        self.capacity.push(row);
+    }
+
+    /// The record of a run that ended at `end`.
+    #[must_use]
+    pub fn finish(self, end: Time, fleet: FleetFigures) -> RunRecord {
+        let measured = end.since(Time::ZERO + self.settings.warm_up).as_secs_f64();
+        let mut figures = fleet.services.into_iter();
+        let services: Vec<ServiceSummary> = self
+            .services
+            .iter()
+            .map(|meter| service_summary(meter, measured, figures.next().unwrap_or_default()))
+            .collect();
+        let mut summary = Summary {
+            scenario: self.settings.scenario.clone(),
+            seed: self.settings.seed.0,
+            start: self.settings.start.to_string(),
+            record_hash: String::new(),
+            simulated_seconds: end.as_secs_f64(),
+            warm_up_seconds: self.settings.warm_up.as_secs_f64(),
+            cost: cost_summary(fleet.cost, &services),
+            services,
+            node_pools: fleet.node_pools,
+            energy_kwh: None,
+            decisions: self.decisions.count,
+            waived: self.settings.waived.clone(),
+            not_modelled: fleet.not_modelled,
+        };
+        let windows: Vec<_> = self.services.iter().map(ServiceMeter::windows).collect();
+        summary.record_hash = hash(&summary, &windows, &self.capacity, &self.decisions, &self.services);
+        RunRecord { summary, windows, capacity: self.capacity, decisions: self.decisions.text }
+    }
+}
+
+fn service_summary(
+    meter: &ServiceMeter,
+    measured: f64,
+    (deployments, cost_usd): (Vec<DeploymentSummary>, Option<f64>),
+) -> ServiceSummary {
+    let objectives = meter.objectives();
+    let arrived = meter.counts().arrived;
+    let judged = !objectives.is_empty() && arrived > 0;
+    ServiceSummary {
+        name: meter.settings().name.clone(),
+        requests: *meter.counts(),
+        warm_up_requests: meter.warm_up_arrived(),
+        prompt_tokens: meter.prompt_tokens(),
+        output_tokens: meter.output_tokens(),
+        ttft_seconds: meter.latency(LatencyMetric::Ttft),
+        itl_seconds: meter.latency(LatencyMetric::Itl),
+        tpot_seconds: meter.latency(LatencyMetric::Tpot),
+        e2e_seconds: meter.latency(LatencyMetric::E2e),
+        wait_seconds: meter.latency(LatencyMetric::Wait),
+        slo: SloSummary {
+            attainment: judged.then(|| meter.good() as f64 / arrived as f64),
+            met: judged.then(|| objectives.iter().all(|objective| objective.met != Some(false))),
+            objectives,
+        },
+        goodput_per_second: if measured > 0.0 { meter.good() as f64 / measured } else { 0.0 },
+        cost_usd,
+        deployments,
+    }
+}
+
+fn cost_summary(cost: Option<(f64, f64)>, services: &[ServiceSummary]) -> CostSummary {
+    let per = |total: f64, count: u64, unit: f64| (count > 0).then(|| total / (count as f64 / unit));
+    let completed = services.iter().map(|service| service.requests.completed).sum();
+    let tokens = services.iter().map(|service| service.output_tokens).sum();
+    CostSummary {
+        total_usd: cost.map(|(total, _)| total),
+        idle_usd: cost.map(|(_, idle)| idle),
+        usd_per_1k_requests: cost.and_then(|(total, _)| per(total, completed, 1e3)),
+        usd_per_1m_output_tokens: cost.and_then(|(total, _)| per(total, tokens, 1e6)),
+    }
+}
+
+/// SHA-256 over the figures, the windows, the capacity, and the digests of decisions and requests.
+fn hash(
+    summary: &Summary,
+    windows: &[Vec<Window>],
+    capacity: &[CapacityRow],
+    decisions: &DecisionLog,
+    services: &[ServiceMeter],
+) -> String {
+    let requests: Vec<_> = services.iter().map(|meter| meter.digest().hex()).collect();
+    let parts = (summary, windows, capacity, decisions.digest.hex(), requests);
+    let text = serde_json::to_string(&parts).expect("a record is plain data");
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        write!(hex, "{byte:02x}").expect("a String takes everything");
+    }
+    hex
+}
+
+/// The decisions as JSON lines: one a controller and tick, and one where guards or the plant changed something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionLog {
+    text: String,
+    digest: Digest,
+    count: u64,
+}
+
+impl DecisionLog {
+    /// Notes what happened in a tick.
+    ///
+    /// # Panics
+    /// When a decision does not serialise: a mistake in the policy.
+    pub fn push(&mut self, report: &TickReport) {
+        let t_seconds = report.at.as_secs_f64();
+        for taken in &report.taken {
+            self.line(&TakenLine {
+                t_seconds,
+                controller: &taken.controller,
+                cause: &taken.cause,
+                actions: &taken.decision.actions,
+                reasons: &taken.decision.reasons,
+            });
+            self.count += 1;
+        }
+        if report.guarded.is_some() || !report.applied.refused.is_empty() {
+            let guarded = report.guarded.as_ref();
+            self.line(&ChangedLine { t_seconds, guarded, refused: &report.applied.refused });
+        }
+    }
+
+    fn line(&mut self, line: &impl Serialize) {
+        let text = serde_json::to_string(line).expect("a decision is plain data");
+        self.digest.bytes(text.as_bytes());
+        self.text.push_str(&text);
+        self.text.push('\n');
+    }
+
+    /// Takes the lines away, so that they need no memory. The record's hash covers them all the same.
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+}
+
+/// What one controller decided.
+#[derive(Serialize)]
+struct TakenLine<'a> {
+    t_seconds: f64,
+    controller: &'a str,
+    cause: &'a Cause,
+    actions: &'a [Action],
+    reasons: &'a [Reason],
+}
+
+/// What became of a tick's actions, where that differs from what was decided.
+#[derive(Serialize)]
+struct ChangedLine<'a> {
+    t_seconds: f64,
+    guarded: Option<&'a Guarded>,
+    refused: &'a [(Action, String)],
+}
