@@ -8,14 +8,16 @@
 //! | [`waiting`] | the waiting queue: first come first served, or by priority |
 //! | [`sequence`] | a request inside the scheduler |
 //! | [`group`] | the steady decodes, which need no work of their own in a step |
-//! | [`scheduler`] | schedule, update, abort |
+//! | [`scheduler`] | schedule, update, abort; it knows no time |
+//! | [`replica`] | a replica in time: steps, and jumps over many steps |
 //!
-//! `docs/models/continuous-batching.md` has the rules and what is left out. The scheduler knows no time.
+//! `docs/models/continuous-batching.md` has the rules and what is left out.
 
 pub mod blocks;
 pub mod config;
 pub mod content;
 pub mod group;
+pub mod replica;
 pub mod scheduler;
 pub mod sequence;
 pub mod waiting;

@@ -148,6 +148,13 @@ impl Group {
         self.remainders[self.due_remainder(ahead)]
     }
 
+    /// How many members needed a block in the step before.
+    #[must_use]
+    pub fn due_before(&self) -> u32 {
+        let size = self.remainders.len() as u64;
+        self.due(size - 1)
+    }
+
     fn due_remainder(&self, ahead: u64) -> usize {
         let size = self.remainders.len() as u64;
         usize::try_from((size - (self.clock + ahead) % size) % size).expect("a remainder of a small number")

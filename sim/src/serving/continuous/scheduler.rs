@@ -143,6 +143,20 @@ struct Pass {
     held: bool,
 }
 
+impl Batch {
+    /// Whether nothing is computed in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shape.tokens() == 0
+    }
+
+    /// Steady decodes in it.
+    #[must_use]
+    pub fn steady(&self) -> u32 {
+        self.steady
+    }
+}
+
 impl Scheduler {
     /// A scheduler without requests.
     #[must_use]
@@ -206,6 +220,33 @@ impl Scheduler {
         self.counters
     }
 
+    /// Steps scheduled and not yet updated, the oldest first.
+    pub fn in_flight(&self) -> impl ExactSizeIterator<Item = &Batch> {
+        self.in_flight.iter()
+    }
+
+    /// The share of usable blocks that were in use after the last update, 0 to 1: before the last schedule, if that had
+    /// only steady decodes.
+    #[must_use]
+    pub fn used_share_before_steady_schedule(&self) -> f64 {
+        let taken = self.group.due_before();
+        share(self.blocks.free() + taken, self.blocks.usable())
+    }
+
+    /// The share of usable blocks in use, 0 to 1.
+    #[must_use]
+    pub fn used_share(&self) -> f64 {
+        share(self.blocks.free(), self.blocks.usable())
+    }
+
+    /// All requests that run or wait, in no particular order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Key> {
+        let mut keys = self.waiting.in_order(&self.sequences);
+        keys.extend(&self.running);
+        keys
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -252,19 +293,46 @@ impl Scheduler {
 
     /// Takes a request in: it waits.
     pub fn add(&mut self, arriving: Arriving) -> Key {
-        let sequence = Sequence::new(arriving, self.config.max_model_len);
-        let key = self.sequences.insert(sequence);
+        let key = self.announce(arriving);
+        self.enqueue(key);
+        key
+    }
+
+    /// Keeps a request that has not come to the scheduler yet: nothing is changed by it until it is enqueued.
+    pub fn announce(&mut self, arriving: Arriving) -> Key {
+        self.sequences.insert(Sequence::new(arriving, self.config.max_model_len))
+    }
+
+    /// Lets a request that was announced wait; one that was withdrawn since is passed over.
+    pub fn enqueue(&mut self, key: Key) {
+        let Some(sequence) = self.sequences.get(key) else { return };
         // Behind a head that cannot be admitted, nobody is; and with no slot free, nobody is at all.
-        let changes_nothing = match self.blocked {
-            Blocked::Unknown => false,
-            Blocked::Slots => true,
-            Blocked::Blocks => self.config.policy == QueuePolicy::Fcfs,
-        };
-        if !changes_nothing {
+        if self.blocked == Blocked::Blocks && self.config.policy != QueuePolicy::Fcfs {
             self.blocked = Blocked::Unknown;
         }
-        self.waiting.push(key, &self.sequences[key]);
-        key
+        self.waiting.push(key, sequence);
+    }
+
+    /// Whether a request that is enqueued now could change what the next schedule does with the others.
+    #[must_use]
+    pub fn would_notice_arrival(&self) -> bool {
+        match self.blocked {
+            Blocked::Unknown => true,
+            Blocked::Slots => false,
+            Blocked::Blocks => self.config.policy != QueuePolicy::Fcfs,
+        }
+    }
+
+    /// Lets a request go that was announced and not enqueued.
+    pub fn withdraw(&mut self, key: Key) {
+        self.sequences.remove(key);
+    }
+
+    /// The tokens of an answer that have come back.
+    #[must_use]
+    pub fn outputs(&self, key: Key) -> Option<u32> {
+        let sequence = self.sequences.get(key)?;
+        Some(self.known_length(sequence) - sequence.prompt)
     }
 
     /// Takes a request out wherever it is; what steps in flight sampled for it is dropped. Whether it was there, and the
@@ -946,7 +1014,12 @@ impl Scheduler {
     /// How many pairs of (update of the oldest step in flight, schedule of one more) would bring nothing but one token
     /// to each steady decode: no first token, no end, no admission, no preemption.
     pub fn quiet_steps(&mut self) -> u64 {
-        let pure = |batch: &Batch| batch.entries.is_empty() && batch.steady == self.group.len();
+        // A step from which a request was withdrawn still computes its token.
+        let pure = |batch: &Batch| {
+            batch.entries.is_empty()
+                && batch.steady == self.group.len()
+                && batch.shape.decode_sequences == self.group.len()
+        };
         let waits = match self.blocked {
             Blocked::Unknown => self.waiting.is_empty(),
             Blocked::Slots => true,
@@ -990,6 +1063,11 @@ impl Scheduler {
         self.hold.executed += i64::try_from(steps).expect("fewer than 2^63 steps");
         self.last_update = now;
     }
+}
+
+/// The share of blocks in use.
+fn share(free: u32, usable: u32) -> f64 {
+    if usable == 0 { 0.0 } else { 1.0 - f64::from(free) / f64::from(usable) }
 }
 
 /// Whether a turn of the running pass is that of a steady sequence.

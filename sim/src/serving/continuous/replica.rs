@@ -1,0 +1,470 @@
+//! A replica in time: steps, and jumps over many steps.
+//!
+//! While nothing can happen but one more token for each steady decode, the ends of the coming steps are a quadratic
+//! function of their number, so the replica plans many steps as one and has one event in the calendar. Whatever comes in
+//! between (an arrival, a client that leaves, a look at its counters) first takes the steps that are over by then, and
+//! shortens the plan if it could change the next step. Times are integers, so that the result is the same to the bit as
+//! with one event a step.
+
+use std::collections::VecDeque;
+
+use scaletwin_core::model::{DecodeRun, StepShape, StepTime};
+use scaletwin_core::units::{Femtos, FineTime, Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::config::SchedulerConfig;
+use super::scheduler::{Output, Scheduler};
+use super::sequence::{Arriving, Key};
+
+/// A replica that batches continuously.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContinuousReplica {
+    scheduler: Scheduler,
+    /// Requests that came during the present step, with the instant.
+    inbox: VecDeque<(Time, Key)>,
+    /// Requests given up during the present step.
+    given_up: Vec<Key>,
+    plan: Option<Plan>,
+    /// The end of the last step, and of the one before it.
+    boundaries: (FineTime, FineTime),
+    published: Gauges,
+    /// Whether `published` is of the last boundary, or follows from the steady decodes.
+    published_directly: bool,
+    work: Work,
+    /// Since when it has worked without pause.
+    busy_since: Option<FineTime>,
+}
+
+/// The ends of the coming steps: the first after `first`, then each `second`, `second + increase`, … later.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Plan {
+    first: Femtos,
+    second: Femtos,
+    increase: Femtos,
+    /// How many steps; all but the last are quiet.
+    steps: u64,
+    /// The shape of the step that ends first.
+    shape: StepShape,
+}
+
+/// What the engine shows of itself after each step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gauges {
+    /// Requests that run.
+    pub running: u64,
+    /// Requests that wait.
+    pub waiting: u64,
+    /// The share of KV blocks in use, 0 to 1.
+    pub kv_used_share: f64,
+}
+
+/// Sums over all steps that have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Steps.
+    pub steps: u64,
+    /// Tokens of prompts.
+    pub prefill_tokens: u64,
+    /// The sum of the tokens attended to by these.
+    pub prefill_attention: u64,
+    /// Tokens after prompts.
+    pub decode_tokens: u64,
+    /// The sum of the tokens attended to by these.
+    pub decode_context: u64,
+    /// Tokens of answers that came back.
+    pub generated_tokens: u64,
+    /// Time in which it worked, without the present stretch.
+    pub busy_femtos: u128,
+}
+
+impl Work {
+    fn add(&mut self, shape: &StepShape, steps: u64) {
+        let decodes = u64::from(shape.decode_sequences);
+        self.steps += steps;
+        self.prefill_tokens += shape.prefill_tokens * steps;
+        self.prefill_attention += shape.prefill_attention * steps;
+        self.decode_tokens += decodes * steps;
+        self.decode_context += shape.decode_context * steps + decodes * (steps * steps.saturating_sub(1) / 2);
+    }
+}
+
+/// Something that happened in a replica, at the end of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happened {
+    /// A request was scheduled for the first time.
+    Started {
+        /// The caller's number.
+        request: u32,
+    },
+    /// Its first token came.
+    FirstToken {
+        /// The caller's number.
+        request: u32,
+    },
+    /// Its answer is complete.
+    Finished {
+        /// The caller's number.
+        request: u32,
+        /// Tokens of the answer.
+        outputs: u32,
+    },
+    /// Gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
+    Gaps {
+        /// The first gap.
+        first: Femtos,
+        /// How much each next one is longer.
+        increase: Femtos,
+        /// How many.
+        steps: u64,
+        /// Of how many sequences.
+        sequences: u64,
+    },
+}
+
+impl Plan {
+    /// The end of step `steps` (1 is the first) after the last boundary.
+    fn end(&self, steps: u64) -> u64 {
+        let later = steps - 1;
+        self.first.0 + later * self.second.0 + self.increase.0 * (later * later.saturating_sub(1) / 2)
+    }
+
+    /// How many steps end not later than `span` after the last boundary.
+    fn ends_within(&self, span: Femtos) -> u64 {
+        let (mut low, mut high) = (0, self.steps);
+        while low < high {
+            let middle = u64::midpoint(low, high + 1);
+            if self.end(middle) <= span.0 {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low
+    }
+
+    /// The plan after `steps` of its steps.
+    fn after(&self, steps: u64) -> Plan {
+        let first = self.second.0 + (steps - 1) * self.increase.0;
+        Plan {
+            first: Femtos(first),
+            second: Femtos(first + self.increase.0),
+            increase: self.increase,
+            steps: self.steps - steps,
+            shape: self.shape.after(steps),
+        }
+    }
+}
+
+impl ContinuousReplica {
+    /// A replica without requests.
+    #[must_use]
+    pub fn new(config: SchedulerConfig) -> ContinuousReplica {
+        ContinuousReplica {
+            scheduler: Scheduler::new(config),
+            inbox: VecDeque::new(),
+            given_up: Vec::new(),
+            plan: None,
+            boundaries: (FineTime::default(), FineTime::default()),
+            published: Gauges::default(),
+            published_directly: true,
+            work: Work::default(),
+            busy_since: None,
+        }
+    }
+
+    /// Takes every step by itself: the reference that jumps are compared with.
+    pub fn step_by_step(&mut self) {
+        self.scheduler.walk_always();
+    }
+
+    /// Its scheduler.
+    #[must_use]
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Requests that wait, as the engine counts them for its queue limit: those that came since the last step included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.scheduler.waiting() + self.inbox.len()
+    }
+
+    /// Whether it has nothing to do and no step under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.plan.is_none()
+    }
+
+    /// When its next event is due, if a step is under way.
+    #[must_use]
+    pub fn next_event(&self) -> Option<Time> {
+        let plan = self.plan.as_ref()?;
+        Some(self.boundaries.0.after(Femtos(plan.end(plan.steps))).ceil())
+    }
+
+    /// Takes a request in at `now`. It is looked at when the present step ends, or, if none is under way, by the next
+    /// [`ContinuousReplica::begin`].
+    pub fn offer(&mut self, now: Time, arriving: Arriving, happened: &mut Vec<Happened>) -> Key {
+        if self.scheduler.would_notice_arrival() {
+            self.settle(now, happened);
+        }
+        let key = self.scheduler.announce(arriving);
+        self.inbox.push_back((now, key));
+        key
+    }
+
+    /// Gives a request up at `now`. Gives the tokens of its answer that had come, or `None` if it was gone already.
+    pub fn give_up(&mut self, now: Time, key: Key, happened: &mut Vec<Happened>) -> Option<u32> {
+        self.settle(now, happened);
+        let outputs = self.scheduler.outputs(key)?;
+        let came = self.inbox.iter().find(|(_, other)| *other == key).map(|(at, _)| *at);
+        let unseen = came.is_some_and(|came| came > self.boundaries.0.ceil());
+        if self.plan.is_none() || unseen {
+            self.take_out(key);
+        } else {
+            self.given_up.push(key);
+        }
+        Some(outputs)
+    }
+
+    /// Takes a request out of the inbox or the scheduler.
+    fn take_out(&mut self, key: Key) {
+        if let Some(place) = self.inbox.iter().position(|(_, other)| *other == key) {
+            self.inbox.remove(place);
+            self.scheduler.withdraw(key);
+        } else {
+            self.scheduler.abort(key);
+        }
+    }
+
+    /// Brings the replica to `now`, before the next step begins: takes the steps that are over, and lets the plan end
+    /// with the one under way. A step that ends at this very instant has then ended, and the replica is idle until
+    /// [`ContinuousReplica::begin`].
+    fn settle(&mut self, now: Time, happened: &mut Vec<Happened>) {
+        if let Some(before) = now.checked_sub(Span::from_nanos(1)) {
+            self.advance_to(before, happened);
+        }
+        let Some(plan) = &mut self.plan else { return };
+        if plan.steps > 1 {
+            plan.steps = 1;
+            if self.boundaries.0.after(plan.first).ceil() == now {
+                self.complete(happened);
+            }
+        }
+    }
+
+    /// Takes the quiet steps that are over by `now`. What it shows of itself is then that of `now`.
+    pub fn advance_to(&mut self, now: Time, happened: &mut Vec<Happened>) {
+        let Some(plan) = self.plan.filter(|plan| plan.steps > 1) else { return };
+        let Some(span) = self.boundaries.0.until(now) else { return };
+        let steps = plan.ends_within(span).min(plan.steps - 1);
+        self.take_quiet(plan, steps, happened);
+    }
+
+    fn take_quiet(&mut self, plan: Plan, steps: u64, happened: &mut Vec<Happened>) {
+        if steps == 0 {
+            return;
+        }
+        let sequences = u64::from(plan.shape.decode_sequences);
+        happened.push(Happened::Gaps { first: plan.first, increase: Femtos(0), steps: 1, sequences });
+        if steps > 1 {
+            let (first, increase) = (plan.second, plan.increase);
+            happened.push(Happened::Gaps { first, increase, steps: steps - 1, sequences });
+        }
+        let start = self.boundaries.0;
+        let before = if steps > 1 { start.after(Femtos(plan.end(steps - 1))) } else { start };
+        let last = start.after(Femtos(plan.end(steps)));
+        self.boundaries = (last, before);
+        self.scheduler.take_quiet_steps(steps, last.as_femtos());
+        self.work.add(&plan.shape, steps);
+        self.work.generated_tokens += steps * sequences;
+        self.published_directly = false;
+        self.plan = Some(plan.after(steps));
+    }
+
+    /// The event at the end of the plan: the step ends, its tokens come back. [`ContinuousReplica::begin`] is due at the
+    /// same instant.
+    pub fn complete(&mut self, happened: &mut Vec<Happened>) {
+        let Some(plan) = self.plan else { return };
+        self.take_quiet(plan, plan.steps - 1, happened);
+        let Some(plan) = self.plan.take() else { return };
+        let now = self.boundaries.0.after(plan.first);
+        for key in std::mem::take(&mut self.given_up) {
+            self.take_out(key);
+        }
+        self.boundaries = (now, self.boundaries.0);
+        let mut outputs = Vec::new();
+        let steady = self.scheduler.update(now.as_femtos(), &mut outputs);
+        if steady > 0 {
+            let sequences = u64::from(steady);
+            happened.push(Happened::Gaps { first: plan.first, increase: Femtos(0), steps: 1, sequences });
+        }
+        self.work.add(&plan.shape, 1);
+        self.work.generated_tokens += u64::from(steady);
+        for output in outputs {
+            self.note(output, now, happened);
+        }
+        self.published = Gauges {
+            running: self.scheduler.running() as u64,
+            waiting: self.waiting_seen(),
+            kv_used_share: self.scheduler.used_share(),
+        };
+        self.published_directly = true;
+    }
+
+    fn note(&mut self, output: Output, now: FineTime, happened: &mut Vec<Happened>) {
+        match output {
+            Output::FirstToken { request } => {
+                self.work.generated_tokens += 1;
+                happened.push(Happened::FirstToken { request });
+            }
+            Output::Token { last, .. } => {
+                self.work.generated_tokens += 1;
+                let gap = u64::try_from(now.as_femtos() - last).unwrap_or(u64::MAX);
+                happened.push(Happened::Gaps {
+                    first: Femtos(gap),
+                    increase: Femtos(0),
+                    steps: 1,
+                    sequences: 1,
+                });
+            }
+            Output::Finished { request, outputs, .. } => {
+                happened.push(Happened::Finished { request, outputs })
+            }
+        }
+    }
+
+    /// Begins the next step, if there is anything to do: takes in what came, schedules, plans.
+    pub fn begin(&mut self, now: Time, time: &dyn StepTime, happened: &mut Vec<Happened>) {
+        if self.plan.is_some() {
+            return;
+        }
+        for (_, key) in self.inbox.drain(..) {
+            self.scheduler.enqueue(key);
+        }
+        if !self.fill(happened) {
+            if let Some(since) = self.busy_since.take() {
+                self.work.busy_femtos += self.boundaries.0.as_femtos() - since.as_femtos();
+            }
+            return;
+        }
+        if self.busy_since.is_none() {
+            let start = FineTime::at(now);
+            self.busy_since = Some(start);
+            self.boundaries = (start, start);
+        }
+        self.plan = Some(self.plan_steps(time));
+    }
+
+    /// Schedules steps until as many are in flight as may be and the oldest computes something. Whether there is one.
+    fn fill(&mut self, happened: &mut Vec<Happened>) -> bool {
+        let depth = if self.scheduler.config().async_scheduling { 2 } else { 1 };
+        let mut empty = 0;
+        loop {
+            while self.scheduler.in_flight().len() < depth && !self.scheduler.is_idle() {
+                for admission in &self.scheduler.schedule().admitted {
+                    if !admission.resumed {
+                        happened.push(Happened::Started { request: admission.request });
+                    }
+                }
+            }
+            match self.scheduler.in_flight().next() {
+                None => return false,
+                Some(batch) if !batch.is_empty() => return true,
+                // A step that computes nothing takes no time. Several in a row mean that nothing can go on.
+                Some(_) if empty > depth => return false,
+                Some(_) => empty += 1,
+            }
+            let now = self.boundaries.0.as_femtos();
+            self.scheduler.update(now, &mut Vec::new());
+        }
+    }
+
+    /// When the step under way ends, and how many quiet ones after it are known.
+    fn plan_steps(&mut self, time: &dyn StepTime) -> Plan {
+        let quiet = self.scheduler.quiet_steps();
+        let shapes: Vec<StepShape> = self.scheduler.in_flight().map(|batch| batch.shape).collect();
+        let shape = shapes[0];
+        let first = time.step(&shape);
+        if quiet == 0 {
+            return Plan { first, second: first, increase: Femtos(0), steps: 1, shape };
+        }
+        // With async scheduling the step after this one is scheduled already, and steady as well.
+        let (second, run) = match shapes.get(1) {
+            Some(next) => (time.step(next), time.decode_run(next)),
+            None => {
+                let run = time.decode_run(&shape);
+                (Femtos(first.0 + run.increase.0), DecodeRun { steps: run.steps - 1, ..run })
+            }
+        };
+        let mut plan = Plan { first, second, increase: run.increase, steps: 1 + quiet.min(run.steps), shape };
+        while u128::from(plan.steps) * u128::from(second.0 + run.increase.0.saturating_mul(plan.steps)) > MOST
+        {
+            plan.steps = plan.steps / 2 + 1;
+        }
+        plan
+    }
+
+    /// Ends everything at `now`. Gives all requests it had, in the order of their arrival, with the tokens of their answers
+    /// that had come.
+    pub fn kill(&mut self, now: Time, happened: &mut Vec<Happened>) -> Vec<(u32, u32)> {
+        self.settle(now, happened);
+        for key in std::mem::take(&mut self.given_up) {
+            self.take_out(key);
+        }
+        let mut keys = self.scheduler.all();
+        keys.extend(self.inbox.iter().map(|(_, key)| *key));
+        let mut lost: Vec<_> =
+            keys.iter().filter_map(|key| Some((self.scheduler.sequence(*key)?, *key))).collect();
+        lost.sort_by_key(|(sequence, _)| (sequence.arrived, sequence.number));
+        let outputs = |key| self.scheduler.outputs(key).unwrap_or(0);
+        let lost = lost.into_iter().map(|(sequence, key)| (sequence.request, outputs(key))).collect();
+        let work = Work { busy_femtos: self.busy_femtos(now), ..self.work };
+        let config = self.scheduler.config().clone();
+        *self = ContinuousReplica { work, ..ContinuousReplica::new(config) };
+        lost
+    }
+
+    /// What the engine shows of itself: of the end of the last step. [`ContinuousReplica::advance_to`] comes before.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        if self.published_directly {
+            return self.published;
+        }
+        Gauges {
+            running: self.scheduler.running() as u64,
+            waiting: self.waiting_seen(),
+            kv_used_share: self.scheduler.used_share_before_steady_schedule(),
+        }
+    }
+
+    /// Requests that the engine knows to wait at the end of a step: those that had come when it began.
+    fn waiting_seen(&self) -> u64 {
+        let began = self.boundaries.1.ceil();
+        let came = self.inbox.iter().filter(|(at, _)| *at <= began).count();
+        (self.scheduler.waiting() + came) as u64
+    }
+
+    /// Sums over all steps that have ended. [`ContinuousReplica::advance_to`] comes before.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// The time in which it has worked up to `now`, in femtoseconds.
+    #[must_use]
+    pub fn busy_femtos(&self, now: Time) -> u128 {
+        let present = match (self.busy_since, self.plan) {
+            (Some(since), Some(_)) => FineTime::at(now).as_femtos().saturating_sub(since.as_femtos()),
+            (Some(since), None) => self.boundaries.0.as_femtos() - since.as_femtos(),
+            (None, _) => 0,
+        };
+        self.work.busy_femtos + present
+    }
+}
+
+/// The longest plan in femtoseconds, about an hour.
+const MOST: u128 = 1 << 62;
+
+#[cfg(test)]
+mod tests;
