@@ -1,3 +1,39 @@
 //! What one replica does with its requests: state machines that know of batches and blocks, not of clusters.
 
+pub mod concurrency;
 pub mod continuous;
+
+use scaletwin_core::units::Femtos;
+
+/// Something that happened in a replica, at the end of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happened {
+    /// A request was scheduled for the first time.
+    Started {
+        /// The caller's number.
+        request: u32,
+    },
+    /// Its first token came.
+    FirstToken {
+        /// The caller's number.
+        request: u32,
+    },
+    /// Its answer is complete.
+    Finished {
+        /// The caller's number.
+        request: u32,
+        /// Tokens of the answer.
+        outputs: u32,
+    },
+    /// Gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
+    Gaps {
+        /// The first gap.
+        first: Femtos,
+        /// How much each next one is longer.
+        increase: Femtos,
+        /// How many.
+        steps: u64,
+        /// Of how many sequences.
+        sequences: u64,
+    },
+}

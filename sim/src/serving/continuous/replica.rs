@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::config::SchedulerConfig;
 use super::scheduler::{Output, Scheduler};
 use super::sequence::{Arriving, Key};
+use crate::serving::Happened;
 
 /// A replica that batches continuously.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,39 +87,6 @@ impl Work {
         self.decode_tokens += decodes * steps;
         self.decode_context += shape.decode_context * steps + decodes * (steps * steps.saturating_sub(1) / 2);
     }
-}
-
-/// Something that happened in a replica, at the end of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Happened {
-    /// A request was scheduled for the first time.
-    Started {
-        /// The caller's number.
-        request: u32,
-    },
-    /// Its first token came.
-    FirstToken {
-        /// The caller's number.
-        request: u32,
-    },
-    /// Its answer is complete.
-    Finished {
-        /// The caller's number.
-        request: u32,
-        /// Tokens of the answer.
-        outputs: u32,
-    },
-    /// Gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
-    Gaps {
-        /// The first gap.
-        first: Femtos,
-        /// How much each next one is longer.
-        increase: Femtos,
-        /// How many.
-        steps: u64,
-        /// Of how many sequences.
-        sequences: u64,
-    },
 }
 
 impl Plan {
