@@ -1,0 +1,127 @@
+//! Lines of bounded length, so that a file without line ends does not fill the memory.
+
+use std::io::{self, BufRead, Read};
+
+/// The longest line that is read, in bytes.
+pub const LONGEST_LINE: usize = 4 << 20;
+
+/// Reads lines one by one into a buffer of its own.
+#[derive(Debug)]
+pub(super) struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+    number: u64,
+}
+
+/// Why there is no next line.
+#[derive(Debug)]
+pub(super) enum LineError {
+    /// It is longer than [`LONGEST_LINE`].
+    TooLong,
+    /// The input ends within a compressed block.
+    Truncated,
+    /// The input fails.
+    Input(String),
+}
+
+impl LineError {
+    pub(super) fn of(error: &io::Error) -> LineError {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => LineError::Truncated,
+            io::ErrorKind::FileTooLarge => LineError::TooLong,
+            _ => LineError::Input(error.to_string()),
+        }
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(input: R) -> Lines<R> {
+        Lines { input, line: Vec::new(), number: 0 }
+    }
+
+    /// Reads the next line that is not blank, without its end. Whether there is one.
+    pub(super) fn advance(&mut self) -> Result<bool, LineError> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            if !self.read_line()? {
+                return Ok(false);
+            }
+            if self.number == 1 && self.line.starts_with(b"\xef\xbb\xbf") {
+                self.line.drain(..3);
+            }
+            while self.line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                self.line.pop();
+            }
+            if self.line.iter().any(|byte| !byte.is_ascii_whitespace()) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Reads up to the next end of a line. Whether there was anything.
+    fn read_line(&mut self) -> Result<bool, LineError> {
+        loop {
+            let part = match self.input.fill_buf() {
+                Ok(part) => part,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(LineError::of(&error)),
+            };
+            if part.is_empty() {
+                return Ok(!self.line.is_empty());
+            }
+            let end = part.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+            let taken = end.unwrap_or(part.len());
+            self.line.extend_from_slice(&part[..taken]);
+            self.input.consume(taken);
+            if self.line.len() > LONGEST_LINE {
+                return Err(LineError::TooLong);
+            }
+            if end.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The present line.
+    pub(super) fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Its number, from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Passes bytes on and fails at a line longer than [`LONGEST_LINE`], for a parser that does its own lines.
+#[derive(Debug)]
+pub(super) struct Bounded<R> {
+    input: R,
+    length: usize,
+}
+
+impl<R> Bounded<R> {
+    pub(super) fn new(input: R) -> Bounded<R> {
+        Bounded { input, length: 0 }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.length = match buffer[..count].iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => count - end - 1,
+            None => self.length + count,
+        };
+        if self.length > LONGEST_LINE {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_long()));
+        }
+        Ok(count)
+    }
+}
+
+/// What to say of a line that is too long.
+pub(super) fn too_long() -> String {
+    format!("the line is longer than {} MiB; is this a text file in the format named?", LONGEST_LINE >> 20)
+}
