@@ -122,8 +122,14 @@ impl<R: BufRead> Rows<R> {
     pub(super) fn next_row(&mut self, path: &Path) -> Result<Option<Row>, TraceError> {
         match self {
             Rows::Csv { reader, record, columns, text } => {
-                if !reader.read_byte_record(record).map_err(|error| csv_error(path, &error))? {
-                    return Ok(None);
+                loop {
+                    if !reader.read_byte_record(record).map_err(|error| csv_error(path, &error))? {
+                        return Ok(None);
+                    }
+                    let blank = record.len() == 1 && record[0].is_empty();
+                    if !blank {
+                        break;
+                    }
                 }
                 let line = record.position().map_or(0, csv::Position::line);
                 csv_row(record, columns).map(|row| Some(Row { line, ..row })).map_err(|wrong| {
