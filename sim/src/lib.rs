@@ -1,5 +1,6 @@
 //! The discrete-event engine and the modelled fleet.
 
+pub mod cluster;
 pub mod engine;
 pub mod serving;
 pub mod traffic;

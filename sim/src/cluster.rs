@@ -1,0 +1,18 @@
+//! The modelled fleet: clusters, node pools, nodes, deployments and replicas, as entities with relations.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`settings`] | what is known of clusters and deployments beforehand |
+//! | [`entities`] | the components and relations |
+//! | [`lifecycle`] | the systems that create, delete and place replicas |
+//! | [`ledger`] | billed time and who held it |
+//! | [`fleet`] | all of it behind one door |
+//!
+//! The structure changes rarely, and the systems run only then. What replicas do with requests is in
+//! [`serving`](crate::serving), in dense arrays. `docs/models/cluster.md` has the rules and what is left out.
+
+pub mod entities;
+pub mod fleet;
+pub mod ledger;
+pub mod lifecycle;
+pub mod settings;

@@ -1,0 +1,98 @@
+//! Components and relations of the fleet.
+
+use bevy_ecs::prelude::*;
+use scaletwin_core::control::{Bounds, Resources};
+use scaletwin_core::units::Time;
+use serde::{Deserialize, Serialize};
+
+/// The number of a node, in the order of launches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u32);
+
+/// The number of a replica, in the order of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReplicaId(pub u32);
+
+/// A node pool, by its place among all pools.
+#[derive(Component, Debug, Clone, Copy)]
+pub struct Pool {
+    /// Its place.
+    pub place: usize,
+}
+
+/// A node.
+#[derive(Component, Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its number.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// When it was launched.
+    pub launched: Time,
+    /// Since when it takes pods; `None` while it is on its way.
+    pub ready: Option<Time>,
+    /// Whether it takes no more pods.
+    pub cordoned: bool,
+    /// What is left of it for pods.
+    pub free: Resources,
+}
+
+/// The pool that a node is in.
+#[derive(Component, Debug)]
+#[relationship(relationship_target = PoolNodes)]
+pub struct InPool(pub Entity);
+
+/// The nodes of a pool.
+#[derive(Component, Debug, Default)]
+#[relationship_target(relationship = InPool)]
+pub struct PoolNodes(Vec<Entity>);
+
+/// A deployment, by its place among all deployments.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its place.
+    pub place: usize,
+    /// Replicas wanted.
+    pub wanted: i32,
+    /// Replicas created so far.
+    pub created: u32,
+    /// Bounds set by a planner.
+    pub bounds: Bounds,
+}
+
+/// A replica.
+#[derive(Component, Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Replica {
+    /// Its number.
+    pub id: ReplicaId,
+    /// Its number within its deployment.
+    pub ordinal: u32,
+    /// When it was created.
+    pub created: Time,
+    /// When it got its node.
+    pub bound: Option<Time>,
+    /// Since when it is ready.
+    pub ready: Option<Time>,
+    /// When it was deleted.
+    pub deleted: Option<Time>,
+}
+
+/// The deployment that a replica belongs to.
+#[derive(Component, Debug)]
+#[relationship(relationship_target = DeploymentReplicas)]
+pub struct OfDeployment(pub Entity);
+
+/// The replicas of a deployment.
+#[derive(Component, Debug, Default)]
+#[relationship_target(relationship = OfDeployment)]
+pub struct DeploymentReplicas(Vec<Entity>);
+
+/// The node that a replica runs on.
+#[derive(Component, Debug)]
+#[relationship(relationship_target = NodeReplicas)]
+pub struct OnNode(pub Entity);
+
+/// The replicas on a node.
+#[derive(Component, Debug, Default)]
+#[relationship_target(relationship = OnNode)]
+pub struct NodeReplicas(Vec<Entity>);

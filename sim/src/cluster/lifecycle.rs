@@ -1,0 +1,248 @@
+//! The systems that create, delete and place replicas: what a Deployment's ReplicaSet and the scheduler do.
+//!
+//! They run in this order whenever the structure may have changed, at one instant.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use bevy_ecs::prelude::*;
+use scaletwin_core::control::Resources;
+use scaletwin_core::units::Time;
+
+use super::entities::{
+    Deployment, DeploymentReplicas, InPool, Node, NodeId, NodeReplicas, OfDeployment, OnNode, Pool, Replica,
+    ReplicaId,
+};
+use super::settings::{DeploymentSettings, PoolSettings};
+
+/// The present instant.
+#[derive(Resource, Debug, Clone, Copy, Default)]
+pub struct Now(pub Time);
+
+/// All deployments and pools as they were set, by place.
+#[derive(Resource, Debug, Default)]
+pub struct Settings {
+    /// The deployments.
+    pub deployments: Vec<DeploymentSettings>,
+    /// The pools of all clusters, each with the place of its cluster.
+    pub pools: Vec<(usize, PoolSettings)>,
+}
+
+/// Entities by number, in the order of numbers: iteration never depends on storage.
+#[derive(Resource, Debug, Default)]
+pub struct Index {
+    /// The deployments by place.
+    pub deployments: Vec<Entity>,
+    /// The pools by place.
+    pub pools: Vec<Entity>,
+    /// The nodes.
+    pub nodes: BTreeMap<NodeId, Entity>,
+    /// The replicas, those being deleted included.
+    pub replicas: BTreeMap<ReplicaId, Entity>,
+    /// The replicas without a node.
+    pub pending: BTreeMap<ReplicaId, Entity>,
+    /// The number of the next replica.
+    pub next_replica: u32,
+    /// The number of the next node.
+    pub next_node: u32,
+}
+
+/// What the systems did, for the world to go on with.
+#[derive(Resource, Debug, Default)]
+pub struct Changes(pub Vec<Change>);
+
+/// A change of the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A replica was created.
+    Created {
+        /// The replica.
+        replica: ReplicaId,
+        /// The place of its deployment.
+        deployment: usize,
+    },
+    /// A replica got a node.
+    Bound {
+        /// The replica.
+        replica: ReplicaId,
+        /// The place of its deployment.
+        deployment: usize,
+        /// The pool that it is billed to and the millionths of a node that it holds.
+        held: Option<(usize, u64)>,
+    },
+    /// A replica is to go.
+    Deleted {
+        /// The replica.
+        replica: ReplicaId,
+        /// The place of its deployment.
+        deployment: usize,
+    },
+    /// A replica found no node.
+    Pending,
+}
+
+/// The schedule of the systems.
+#[must_use]
+pub fn schedule() -> Schedule {
+    let mut schedule = Schedule::default();
+    schedule.set_executor(bevy_ecs::schedule::SingleThreadedExecutor::new());
+    schedule.add_systems((delete_surplus, create_missing, place_pending).chain());
+    schedule
+}
+
+/// Which of two replicas of a deployment goes first: ReplicaSet's ranking. Without a node before with one, starting
+/// before ready, on the fuller node before the emptier, the one ready for the shorter time, the younger.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    has_node: bool,
+    is_ready: bool,
+    neighbours: Reverse<usize>,
+    ready_for: u32,
+    created: Reverse<(Time, ReplicaId)>,
+}
+
+/// Times are compared by their magnitude in powers of two, as ReplicaSet does.
+fn magnitude(span_nanos: u64) -> u32 {
+    u64::BITS - span_nanos.leading_zeros()
+}
+
+/// Deletes replicas that are too many.
+fn delete_surplus(
+    now: Res<Now>,
+    index: Res<Index>,
+    deployments: Query<(&Deployment, Option<&DeploymentReplicas>)>,
+    mut replicas: Query<(&mut Replica, Option<&OnNode>)>,
+    nodes: Query<&NodeReplicas>,
+    mut changes: ResMut<Changes>,
+) {
+    for entity in &index.deployments {
+        let Ok((deployment, Some(of))) = deployments.get(*entity) else { continue };
+        let mut living: Vec<(Rank, Entity)> = Vec::new();
+        for entity in of.iter() {
+            let Ok((replica, node)) = replicas.get(entity) else { continue };
+            if replica.deleted.is_none() {
+                let neighbours = node
+                    .and_then(|node| nodes.get(node.0).ok())
+                    .map_or(0, |on| on.iter().filter(|other| of.iter().any(|mine| mine == *other)).count());
+                living.push((rank(replica, node.is_some(), neighbours, now.0), entity));
+            }
+        }
+        let wanted = usize::try_from(deployment.wanted).unwrap_or(0);
+        let surplus = living.len().saturating_sub(wanted);
+        living.sort_by(|a, b| a.0.cmp(&b.0));
+        for (_, entity) in living.into_iter().take(surplus) {
+            if let Ok((mut replica, _)) = replicas.get_mut(entity) {
+                replica.deleted = Some(now.0);
+                changes.0.push(Change::Deleted { replica: replica.id, deployment: deployment.place });
+            }
+        }
+    }
+}
+
+fn rank(replica: &Replica, has_node: bool, neighbours: usize, now: Time) -> Rank {
+    Rank {
+        has_node: has_node || replica.bound.is_some(),
+        is_ready: replica.ready.is_some(),
+        neighbours: Reverse(neighbours),
+        ready_for: replica.ready.map_or(0, |since| magnitude(now.since(since).as_nanos())),
+        created: Reverse((replica.created, replica.id)),
+    }
+}
+
+/// Creates replicas that are missing.
+fn create_missing(
+    mut commands: Commands,
+    now: Res<Now>,
+    mut index: ResMut<Index>,
+    mut deployments: Query<(&mut Deployment, Option<&DeploymentReplicas>)>,
+    replicas: Query<&Replica>,
+    mut changes: ResMut<Changes>,
+) {
+    for entity in index.deployments.clone() {
+        let Ok((mut deployment, of)) = deployments.get_mut(entity) else { continue };
+        let is_living =
+            |entity: &Entity| replicas.get(*entity).is_ok_and(|replica| replica.deleted.is_none());
+        let living = of.map_or(0, |of| of.iter().filter(is_living).count());
+        let wanted = usize::try_from(deployment.wanted).unwrap_or(0);
+        for _ in living..wanted {
+            let id = ReplicaId(index.next_replica);
+            index.next_replica += 1;
+            let replica = Replica {
+                id,
+                ordinal: deployment.created,
+                created: now.0,
+                bound: None,
+                ready: None,
+                deleted: None,
+            };
+            deployment.created += 1;
+            let created = commands.spawn((replica, OfDeployment(entity))).id();
+            index.replicas.insert(id, created);
+            index.pending.insert(id, created);
+            changes.0.push(Change::Created { replica: id, deployment: deployment.place });
+        }
+    }
+}
+
+/// Gives nodes to replicas that have none: in the order of creation, the first node that fits.
+fn place_pending(
+    mut commands: Commands,
+    now: Res<Now>,
+    settings: Res<Settings>,
+    mut index: ResMut<Index>,
+    mut replicas: Query<(&mut Replica, &OfDeployment)>,
+    deployments: Query<&Deployment>,
+    mut nodes: Query<(&mut Node, &InPool)>,
+    pools: Query<&Pool>,
+    mut changes: ResMut<Changes>,
+) {
+    let mut refused: Vec<usize> = Vec::new();
+    for (id, entity) in index.pending.clone() {
+        let Ok((mut replica, of)) = replicas.get_mut(entity) else { continue };
+        let Ok(place) = deployments.get(of.0).map(|deployment| deployment.place) else { continue };
+        let deployment = &settings.deployments[place];
+        let held = if deployment.cluster.is_none() {
+            None
+        } else if refused.contains(&place) {
+            continue;
+        } else {
+            let found = index.nodes.values().find_map(|entity| {
+                let (node, pool) = nodes.get(*entity).ok()?;
+                let pool = pools.get(pool.0).ok()?.place;
+                let (cluster, pool_settings) = &settings.pools[pool];
+                let here = deployment.cluster == Some(*cluster)
+                    && deployment.pool.as_ref().is_none_or(|name| *name == pool_settings.name);
+                let open = node.ready.is_some() && !node.cordoned;
+                (here && open && deployment.requests.fits(&node.free)).then_some((*entity, pool))
+            });
+            let Some((node_entity, pool)) = found else {
+                refused.push(place);
+                changes.0.push(Change::Pending);
+                continue;
+            };
+            if let Ok((mut node, _)) = nodes.get_mut(node_entity) {
+                node.free = node.free.minus(&deployment.requests);
+            }
+            commands.entity(entity).insert(OnNode(node_entity));
+            Some((pool, share_of_node(&deployment.requests, &settings.pools[pool].1.allocatable)))
+        };
+        replica.bound = Some(now.0);
+        index.pending.remove(&id);
+        changes.0.push(Change::Bound { replica: id, deployment: place, held });
+    }
+}
+
+/// The millionths of a node that a replica holds: its share of the GPUs, or of the cores on a node without.
+#[must_use]
+pub fn share_of_node(requests: &Resources, node: &Resources) -> u64 {
+    let share = |part: i64, whole: i64| {
+        let (part, whole) = (u128::from(part.unsigned_abs()), u128::from(whole.unsigned_abs()));
+        u64::try_from(part * u128::from(super::ledger::WHOLE) / whole.max(1)).unwrap_or(super::ledger::WHOLE)
+    };
+    let parts = if node.gpu_milli > 0 {
+        share(requests.gpu_milli, node.gpu_milli)
+    } else {
+        share(requests.cpu_milli, node.cpu_milli)
+    };
+    parts.min(super::ledger::WHOLE)
+}

@@ -1,0 +1,105 @@
+//! What is known of clusters and deployments beforehand.
+
+use std::sync::Arc;
+
+use scaletwin_core::control::{CapacityType, ContainerRequests, Resources, TargetName};
+use scaletwin_core::random::Law;
+use scaletwin_core::units::Span;
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterSettings {
+    /// Its name.
+    pub name: String,
+    /// Its node pools, in the order in which pods are offered to them.
+    pub pools: Vec<PoolSettings>,
+}
+
+/// A node pool: nodes of one instance type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolSettings {
+    /// Its name.
+    pub name: String,
+    /// The instance type of its nodes.
+    pub instance_type: String,
+    /// How they are bought.
+    pub capacity_type: CapacityType,
+    /// Their zone.
+    pub zone: String,
+    /// What pods can use of a node.
+    pub allocatable: Resources,
+    /// The price of a node, dollars per hour.
+    pub price_usd_per_hour: Option<f64>,
+    /// The fewest nodes, which are there at the start.
+    pub min_nodes: u32,
+    /// The most nodes.
+    pub max_nodes: u32,
+    /// From the launch of a node to its being ready, seconds.
+    pub provisioning: Law,
+}
+
+/// A deployment: replicas of one server, which is a scale target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeploymentSettings {
+    /// Its name as a scale target.
+    pub target: TargetName,
+    /// Its own name.
+    pub name: String,
+    /// The place of its service.
+    pub service: usize,
+    /// The place of its cluster; `None`: it has room for any number of replicas at no price.
+    pub cluster: Option<usize>,
+    /// The node pool that its replicas have to run in, if it names one.
+    pub pool: Option<String>,
+    /// Its role.
+    pub role: String,
+    /// What a replica requests.
+    pub requests: Resources,
+    /// What its containers request.
+    pub containers: Arc<[ContainerRequests]>,
+    /// Replicas at the start, ready then.
+    pub replicas: i32,
+    /// From its node to its being ready, seconds.
+    pub cold_start: Law,
+    /// The probe that says when a replica is ready.
+    pub readiness: Readiness,
+    /// How long a replica that is deleted may finish its requests.
+    pub grace: Span,
+}
+
+/// A readiness probe: after `initial_delay`, every `period`. A period of zero notices at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// The first probe, after the start of the container.
+    pub initial_delay: Span,
+    /// From one probe to the next.
+    pub period: Span,
+}
+
+impl Readiness {
+    /// When a container that can answer after `start` is found ready, both from the start of the container.
+    #[must_use]
+    pub fn found_after(&self, start: Span) -> Span {
+        if start <= self.initial_delay {
+            return self.initial_delay;
+        }
+        if self.period.is_zero() {
+            return start;
+        }
+        let probes = (start - self.initial_delay).as_nanos().div_ceil(self.period.as_nanos());
+        self.initial_delay + self.period * probes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_finds_a_replica_ready_at_its_next_turn() {
+        let probe = Readiness { initial_delay: Span::from_secs(5), period: Span::from_secs(10) };
+        let found = |secs| probe.found_after(Span::from_secs(secs)).as_secs();
+        assert_eq!([found(0), found(5), found(6), found(15), found(16)], [5, 5, 15, 15, 25]);
+        assert_eq!(Readiness::default().found_after(Span::from_secs(7)).as_secs(), 7);
+    }
+}
