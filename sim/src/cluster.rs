@@ -6,6 +6,7 @@
 //! | [`entities`] | the components and relations |
 //! | [`lifecycle`] | the systems that create, delete and place replicas |
 //! | [`ledger`] | billed time and who held it |
+//! | [`routing`] | which replica gets a request |
 //! | [`fleet`] | all of it behind one door |
 //!
 //! The structure changes rarely, and the systems run only then. What replicas do with requests is in
@@ -15,4 +16,5 @@ pub mod entities;
 pub mod fleet;
 pub mod ledger;
 pub mod lifecycle;
+pub mod routing;
 pub mod settings;

@@ -7,7 +7,7 @@ use scaletwin_core::control::{
     Bounds, ConditionStatus, NodeView, NodesView, Offer, PendingPod, PlacedPod, PodPhase, PodView,
     ReadyCondition, TargetName, TargetView,
 };
-use scaletwin_core::units::{Span, Time};
+use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
 use super::entities::{
@@ -174,6 +174,13 @@ impl Fleet {
         self.world.get::<Replica>(self.replica_entity(id)?)
     }
 
+    /// The place of the deployment that a replica belongs to.
+    #[must_use]
+    pub fn deployment_of(&self, id: ReplicaId) -> Option<usize> {
+        let of = self.world.get::<OfDeployment>(self.replica_entity(id)?)?.0;
+        Some(self.world.get::<Deployment>(of)?.place)
+    }
+
     /// The name of a replica.
     #[must_use]
     pub fn replica_name(&self, id: ReplicaId) -> Option<String> {
@@ -189,6 +196,18 @@ impl Fleet {
         match self.world.get_mut::<Replica>(entity) {
             Some(mut replica) if replica.deleted.is_none() => {
                 replica.ready = Some(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lets a replica go that was not chosen by its deployment: a new one takes its place. Whether it was there.
+    pub fn evict(&mut self, id: ReplicaId, now: Time) -> bool {
+        let Some(entity) = self.replica_entity(id) else { return false };
+        match self.world.get_mut::<Replica>(entity) {
+            Some(mut replica) if replica.deleted.is_none() => {
+                replica.deleted = Some(now);
                 true
             }
             _ => false,
@@ -233,6 +252,13 @@ impl Fleet {
     fn pool_of(&self, node: Entity) -> usize {
         let pool = self.world.get::<InPool>(node).map(|pool| pool.0);
         pool.and_then(|pool| self.world.get::<Pool>(pool)).map_or(0, |pool| pool.place)
+    }
+
+    /// The place of the pool that a replica runs in, if it runs in one.
+    #[must_use]
+    pub fn pool_of_replica(&self, id: ReplicaId) -> Option<usize> {
+        let node = self.world.get::<OnNode>(self.replica_entity(id)?)?.0;
+        Some(self.pool_of(node))
     }
 
     fn add_node(&mut self, pool: usize, now: Time) -> NodeId {

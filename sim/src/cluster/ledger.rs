@@ -97,6 +97,7 @@ pub fn dollars(nanos: f64, usd_per_hour: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "sums of few whole numbers are exact")]
 mod tests {
     use super::*;
 

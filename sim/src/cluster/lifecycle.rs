@@ -185,6 +185,7 @@ fn create_missing(
 }
 
 /// Gives nodes to replicas that have none: in the order of creation, the first node that fits.
+#[expect(clippy::too_many_arguments, reason = "a system states what it reads and writes")]
 fn place_pending(
     mut commands: Commands,
     now: Res<Now>,

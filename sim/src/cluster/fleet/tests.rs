@@ -2,6 +2,7 @@
 
 use scaletwin_core::control::{CapacityType, Resources};
 use scaletwin_core::random::Law;
+use scaletwin_core::units::Span;
 
 use super::*;
 use crate::cluster::settings::Readiness;
