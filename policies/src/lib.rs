@@ -5,3 +5,5 @@
 
 pub mod kubernetes;
 pub mod numerics;
+pub mod registry;
+pub mod rules;

@@ -268,17 +268,41 @@ impl ControllerSpec {
 }
 
 scaletwin_core::keys! {
-    /// An HPA by our own keys.
+    /// The HorizontalPodAutoscaler of Kubernetes: by a manifest as people run it, or by our own keys.
     #[derive(Debug, Clone)]
     pub struct HpaSpec {
-        /// The fewest replicas.
-        pub min_replicas: At<u16> = 1u16,
+        /// The scale target, `service/deployment`; the service alone where it has one deployment.
+        pub target: At<String>,
+        /// A file with an `autoscaling/v2` or `v1` manifest, as `kubectl get -o yaml` prints it. Our own keys below are
+        /// not used then.
+        pub manifest: Option<At<String>> = None,
+        /// Fields of the manifest that would matter and are not modelled, by path: the run goes on without them.
+        pub waive: Vec<String> = Vec::new(),
+        /// The fewest replicas. Default: 1.
+        pub min_replicas: Option<At<u16>> = None,
         /// The most replicas.
-        pub max_replicas: At<Count>,
-        /// What it scales on; the largest proposal counts.
-        pub metrics: At<Vec<MetricSpec>> = Vec::new(),
+        pub max_replicas: Option<At<Count>> = None,
+        /// What it scales on; the largest proposal counts. Default: CPU at 80 percent of the requests.
+        pub metrics: Option<At<Vec<MetricSpec>>> = None,
         /// How fast it scales. Where it is written at all, both directions get the API's defaults.
-        pub behavior: Option<BehaviorSpec> = None,
+        pub behavior: Option<At<BehaviorSpec>> = None,
+        /// The flags of the controller.
+        pub controller: ControllerSpec = ControllerSpec::default(),
+    }
+}
+
+impl Default for ControllerSpec {
+    fn default() -> ControllerSpec {
+        let settings = ControllerSettings::default();
+        ControllerSpec {
+            sync_period: Span::from_secs(15),
+            offset: None,
+            tolerance: NonNegative(settings.tolerance),
+            downscale_stabilization: settings.downscale_stabilization,
+            cpu_initialization_period: settings.cpu_initialization_period,
+            initial_readiness_delay: settings.initial_readiness_delay,
+            scale_to_zero: settings.scale_to_zero,
+        }
     }
 }
 
@@ -444,21 +468,44 @@ scaletwin_core::keys! {
 }
 
 impl HpaSpec {
-    /// The checked settings. `None` when a problem was pushed.
+    /// The checked settings by our own keys. `None` when a problem was pushed.
     #[must_use]
     pub fn check(&self, controller: &ControllerSettings, problems: &mut Problems) -> Option<HpaSettings> {
         let before = problems.len();
-        let metrics: Vec<_> =
-            self.metrics.value.iter().filter_map(|metric| metric.check(&self.metrics, problems)).collect();
-        let metrics = if self.metrics.value.is_empty() { vec![default_metric()] } else { metrics };
+        let Some(max) = &self.max_replicas else {
+            let problem = Problem::error(&self.target.place, "the key \"max_replicas\" is missing");
+            problems.push(problem.hint("or name a file with manifest:"));
+            return None;
+        };
+        let min = self.min_replicas.clone().unwrap_or(At { value: 1, place: max.place.clone() });
+        let metrics = match &self.metrics {
+            Some(list) if !list.value.is_empty() => {
+                list.value.iter().filter_map(|metric| metric.check(list, problems)).collect()
+            }
+            _ => vec![default_metric()],
+        };
         let settings = HpaSettings {
-            min_replicas: i32::from(self.min_replicas.value),
-            max_replicas: i32::try_from(self.max_replicas.0).unwrap_or(i32::MAX),
+            min_replicas: i32::from(min.value),
+            max_replicas: i32::try_from(max.0).unwrap_or(i32::MAX),
             metrics,
             behavior: self.behavior.as_ref().map(|behavior| behavior.check(controller, problems)),
         };
-        check_bounds(&settings, controller, &self.min_replicas, &self.max_replicas, problems);
+        check_bounds(&settings, controller, &min, max, problems);
         (problems.len() == before).then_some(settings)
+    }
+
+    /// Refuses our own keys beside a manifest.
+    pub fn refuse_own_keys(&self, problems: &mut Problems) {
+        let own = [
+            self.min_replicas.as_ref().map(|at| &at.place),
+            self.max_replicas.as_ref().map(|at| &at.place),
+            self.metrics.as_ref().map(|at| &at.place),
+            self.behavior.as_ref().map(|at| &at.place),
+        ];
+        for place in own.into_iter().flatten() {
+            let problem = Problem::error(place, "this key and manifest: exclude each other");
+            problems.push(problem.hint("change the manifest, or copy it into our own keys"));
+        }
     }
 }
 

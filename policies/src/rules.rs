@@ -1,0 +1,4 @@
+//! Rules of our own, for what no controller of the field does or where a simple one will do.
+
+pub mod fixed;
+pub mod node_provisioner;
