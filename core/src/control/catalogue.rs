@@ -84,9 +84,6 @@ const LATENCY: &[f64] = &[
 /// vLLM's buckets of tokens: 1-2-5 steps. A server shows those up to its longest sequence.
 const TOKENS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6];
-/// vLLM's buckets of tokens per engine step.
-const STEP_TOKENS: &[f64] =
-    &[1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0];
 /// Envoy's buckets, milliseconds; Istio's histograms inherit them.
 const ENVOY_MS: &[f64] = &[
     0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6,
@@ -210,7 +207,6 @@ pub const CATALOGUE: &[Signal] = &[
         VLLM,
         "when a request finishes",
     ),
-    replica("vllm:iteration_tokens_total", Kind::Histogram(STEP_TOKENS), "tokens", VLLM, "each engine step"),
     replica(
         "http_requests_total",
         Kind::Counter,
@@ -312,9 +308,9 @@ mod tests {
     #[test]
     fn a_histogram_answers_to_its_three_series_only() {
         let found = |series| signal(series).map(|signal| signal.name);
-        let name = Some("vllm:iteration_tokens_total");
-        assert_eq!(found("vllm:iteration_tokens_total_count"), name);
-        assert_eq!(found("vllm:iteration_tokens_total"), None);
+        let name = Some("vllm:e2e_request_latency_seconds");
+        assert_eq!(found("vllm:e2e_request_latency_seconds_count"), name);
+        assert_eq!(found("vllm:e2e_request_latency_seconds"), None);
         assert_eq!(found("vllm:num_requests_waiting_sum"), None);
     }
 }

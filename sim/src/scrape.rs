@@ -1,0 +1,14 @@
+//! What can be measured of the fleet: exporters under their real names, scraped with interval and lag into a short
+//! history, and the metrics-server.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`exporter`] | what one replica's exporters show |
+//! | [`history`] | samples of the last minutes, with Prometheus' rules for an instant and for a rate |
+//! | [`metrics_server`] | CPU and memory by pod, as `metrics.k8s.io` reports them |
+//! | [`signals`] | the names under `signals:` and how they are worked out |
+
+pub mod exporter;
+pub mod history;
+pub mod metrics_server;
+pub mod signals;

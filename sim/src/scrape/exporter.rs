@@ -1,0 +1,328 @@
+//! What one replica's exporters show, under their real names.
+
+use scaletwin_core::control::{Kind, signal};
+use scaletwin_core::record::Finished;
+use scaletwin_core::units::{Femtos, Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::signals::ScrapedSeries;
+use crate::serving::continuous::replica::{Gauges, Work};
+use crate::serving::continuous::scheduler::Counters;
+
+/// How a request left a replica, as vLLM's `finished_reason` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Its answer was complete.
+    Stop = 0,
+    /// It was cut by its bound.
+    Length = 1,
+    /// The client went away.
+    Abort = 2,
+}
+
+/// The names of [`Left`].
+const REASONS: [&str; 3] = ["stop", "length", "abort"];
+
+/// Sums that a replica's exporters keep since its start.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaCounters {
+    /// Tokens of prompts whose first answer token came.
+    pub prompt_tokens: u64,
+    /// Requests that left, by [`Left`].
+    pub left: [u64; 3],
+    /// Requests refused because the queue was full.
+    pub refused: u64,
+    /// The histograms that are scraped, by the place of their signal in the catalogue.
+    pub histograms: Vec<Buckets>,
+}
+
+/// Counts in the buckets of a histogram.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Buckets {
+    name: String,
+    counts: Vec<u64>,
+    count: u64,
+    sum: f64,
+}
+
+impl ReplicaCounters {
+    /// Counters with the histograms that `series` need.
+    #[must_use]
+    pub fn for_series(series: &[ScrapedSeries]) -> ReplicaCounters {
+        let mut counters = ReplicaCounters::default();
+        for series in series {
+            let Some(found) = signal(&series.name) else { continue };
+            let Kind::Histogram(bounds) = found.kind else { continue };
+            if !counters.histograms.iter().any(|buckets| buckets.name == found.name) {
+                let (name, counts) = (found.name.to_owned(), vec![0; bounds.len()]);
+                counters.histograms.push(Buckets { name, counts, count: 0, sum: 0.0 });
+            }
+        }
+        counters
+    }
+
+    /// Counts `times` values of `value` in the histogram `name`, if it is scraped.
+    pub fn observe(&mut self, name: &str, value: f64, times: u64) {
+        let Some(buckets) = self.histograms.iter_mut().find(|buckets| buckets.name == name) else { return };
+        let Some(Kind::Histogram(bounds)) = signal(&format!("{name}_count")).map(|signal| signal.kind) else {
+            return;
+        };
+        for (count, bound) in buckets.counts.iter_mut().zip(bounds) {
+            if value <= *bound {
+                *count += times;
+            }
+        }
+        buckets.count += times;
+        buckets.sum += value * times as f64;
+    }
+
+    /// Counts a request that has ended complete in the histograms that its end moves.
+    pub fn observe_end(&mut self, request: &Finished) {
+        let e2e = request.e2e().as_secs_f64();
+        self.observe("istio_request_duration_milliseconds", e2e * 1e3, 1);
+        let (Some(started), Some(first)) = (request.started, request.first_token) else { return };
+        let between = |from: Time, to: Time| to.since(from).as_secs_f64();
+        let tpot = request.tpot().map_or(0.0, Span::as_secs_f64);
+        for (name, value) in [
+            ("vllm:e2e_request_latency_seconds", e2e),
+            ("vllm:request_queue_time_seconds", between(request.arrived, started)),
+            ("vllm:request_prefill_time_seconds", between(started, first)),
+            ("vllm:request_decode_time_seconds", between(first, request.ended)),
+            ("vllm:request_inference_time_seconds", between(started, request.ended)),
+            ("vllm:request_time_per_output_token_seconds", tpot),
+            ("vllm:request_prompt_tokens", f64::from(request.prompt_tokens)),
+            ("vllm:request_generation_tokens", f64::from(request.output_tokens)),
+        ] {
+            self.observe(name, value, 1);
+        }
+    }
+
+    /// Counts gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
+    pub fn observe_gaps(&mut self, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
+        const NAME: &str = "vllm:inter_token_latency_seconds";
+        if self.histograms.iter().any(|buckets| buckets.name == NAME) {
+            for step in 0..steps {
+                self.observe(NAME, Femtos(first.0 + step * increase.0).as_secs_f64(), sequences);
+            }
+        }
+    }
+}
+
+/// What is known of a replica when it is scraped.
+#[derive(Debug, Clone, Copy)]
+pub struct Exposed<'a> {
+    /// Its counters.
+    pub counters: &'a ReplicaCounters,
+    /// What its engine shows, if it batches continuously.
+    pub engine: Option<(Gauges, Work, Counters)>,
+    /// Requests in it.
+    pub outstanding: u64,
+    /// CPU used since its start, core seconds.
+    pub cpu_seconds: f64,
+    /// Memory in use, bytes.
+    pub memory_bytes: f64,
+    /// Its GPUs, if it has any.
+    pub gpu: Option<GpuFigures>,
+}
+
+/// What is known of a replica's GPUs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GpuFigures {
+    /// The share of the time since the last scrape in which they worked.
+    pub busy_share: f64,
+    /// The share of their tensor throughput that was achieved, if it is known.
+    pub tensor_share: Option<f64>,
+    /// The share of their memory bandwidth that was used, if it is known.
+    pub memory_share: Option<f64>,
+    /// Memory of each, MiB.
+    pub memory_mib: f64,
+    /// Memory in use of each, MiB.
+    pub used_mib: f64,
+}
+
+/// The label sets of a series, in the order in which [`values`] gives their values.
+#[must_use]
+pub fn variants(name: &str, model: &str) -> Vec<Vec<(String, String)>> {
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let vllm = || vec![label("model_name", model), label("engine", "0")];
+    let Some(found) = signal(name) else { return Vec::new() };
+    if let (Kind::Histogram(bounds), Some("_bucket")) = (found.kind, found.suffix(name)) {
+        let bounds = bounds.iter().map(|bound| le(*bound)).chain(std::iter::once("+Inf".to_owned()));
+        return bounds
+            .map(|bound| own_labels(found.name, vllm()).into_iter().chain([label("le", &bound)]).collect())
+            .collect();
+    }
+    match found.name {
+        "vllm:request_success_total" => {
+            let with = |reason: &&str| vllm().into_iter().chain([label("finished_reason", reason)]).collect();
+            REASONS.iter().map(with).collect()
+        }
+        "vllm:admission_rejections_total" => {
+            vec![vec![label("model_name", model), label("reason", "max_num_queued_reqs")]]
+        }
+        "http_requests_total" => ["2xx", "4xx"]
+            .iter()
+            .map(|status| vec![label("handler", "/"), label("method", "POST"), label("status", status)])
+            .collect(),
+        "istio_requests_total" => ["200", "0"]
+            .iter()
+            .map(|code| vec![label("reporter", "destination"), label("response_code", code)])
+            .collect(),
+        other => vec![own_labels(other, vllm())],
+    }
+}
+
+/// The own labels of a series with one label set.
+fn own_labels(name: &str, vllm: Vec<(String, String)>) -> Vec<(String, String)> {
+    let label = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    match name {
+        _ if name.starts_with("vllm:") => vllm,
+        _ if name.starts_with("DCGM_") => label("gpu", "0"),
+        _ if name.starts_with("container_") => label("container", "main"),
+        "envoy_cluster_upstream_rq_active" => label("envoy_cluster_name", "inbound|8000||"),
+        "istio_request_duration_milliseconds" => {
+            vec![
+                ("reporter".to_owned(), "destination".to_owned()),
+                ("response_code".to_owned(), "200".to_owned()),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A bucket's bound as Python's client prints it: `1.0`, `2.5`.
+fn le(bound: f64) -> String {
+    format!("{bound:?}")
+}
+
+/// The values of a series of a replica, one a label set; nothing where the replica does not expose it.
+#[must_use]
+pub fn values(name: &str, exposed: &Exposed<'_>) -> Vec<f64> {
+    let one = |value: f64| vec![value];
+    let count = |value: u64| vec![value as f64];
+    let Exposed { counters, .. } = exposed;
+    if let Some(found) = signal(name).filter(|found| matches!(found.kind, Kind::Histogram(_))) {
+        let Some(buckets) = counters.histograms.iter().find(|buckets| buckets.name == found.name) else {
+            return Vec::new();
+        };
+        return match found.suffix(name) {
+            Some("_sum") => one(buckets.sum),
+            Some("_count") => count(buckets.count),
+            _ => buckets.counts.iter().chain([&buckets.count]).map(|count| *count as f64).collect(),
+        };
+    }
+    let engine = |value: fn(&Gauges, &Work, &Counters) -> f64| {
+        exposed.engine.as_ref().map_or(Vec::new(), |(gauges, work, sums)| vec![value(gauges, work, sums)])
+    };
+    let gpu =
+        |value: fn(&GpuFigures) -> Option<f64>| exposed.gpu.as_ref().and_then(value).map_or(Vec::new(), one);
+    match name {
+        "vllm:num_requests_running" => engine(|gauges, _, _| gauges.running as f64),
+        "vllm:num_requests_waiting" => engine(|gauges, _, _| gauges.waiting as f64),
+        "vllm:kv_cache_usage_perc" => engine(|gauges, _, _| gauges.kv_used_share),
+        "vllm:prefix_cache_queries_total" => engine(|_, _, sums| sums.prefix_queries as f64),
+        "vllm:prefix_cache_hits_total" => engine(|_, _, sums| sums.prefix_hits as f64),
+        "vllm:num_preemptions_total" => engine(|_, _, sums| sums.preemptions as f64),
+        "vllm:generation_tokens_total" => engine(|_, work, _| work.generated_tokens as f64),
+        "vllm:prompt_tokens_total" if exposed.engine.is_some() => count(counters.prompt_tokens),
+        "vllm:request_success_total" if exposed.engine.is_some() => {
+            counters.left.iter().map(|count| *count as f64).collect()
+        }
+        "vllm:admission_rejections_total" if exposed.engine.is_some() => count(counters.refused),
+        "http_requests_total" => vec![(counters.left[0] + counters.left[1]) as f64, counters.refused as f64],
+        "istio_requests_total" => {
+            vec![(counters.left[0] + counters.left[1]) as f64, counters.left[2] as f64]
+        }
+        "envoy_cluster_upstream_rq_active" => count(exposed.outstanding),
+        "container_cpu_usage_seconds_total" => one(exposed.cpu_seconds),
+        "container_memory_working_set_bytes" => one(exposed.memory_bytes),
+        "DCGM_FI_DEV_GPU_UTIL" => gpu(|gpu| Some((gpu.busy_share * 100.0).round())),
+        "DCGM_FI_DEV_FB_USED" => gpu(|gpu| Some(gpu.used_mib)),
+        "DCGM_FI_DEV_FB_FREE" => gpu(|gpu| Some(gpu.memory_mib - gpu.used_mib)),
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE" => gpu(|gpu| Some(gpu.busy_share)),
+        "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE" => gpu(|gpu| gpu.tensor_share),
+        "DCGM_FI_PROF_DRAM_ACTIVE" => gpu(|gpu| gpu.memory_share),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a series of a replica is there from its container's start on, or only once its server answers.
+#[must_use]
+pub fn from_start(name: &str) -> bool {
+    name.starts_with("container_") || name.starts_with("DCGM_")
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "sums of few whole numbers are exact")]
+mod tests {
+    use super::*;
+    use scaletwin_core::control::{CATALOGUE, SignalScope};
+
+    fn exposed(counters: &ReplicaCounters) -> Exposed<'_> {
+        let gpu = GpuFigures {
+            busy_share: 0.985,
+            tensor_share: Some(0.3),
+            memory_share: Some(0.6),
+            memory_mib: 46_068.0,
+            used_mib: 41_461.0,
+        };
+        Exposed {
+            counters,
+            engine: Some((
+                Gauges { running: 3, waiting: 2, kv_used_share: 0.5 },
+                Work::default(),
+                Counters::default(),
+            )),
+            outstanding: 5,
+            cpu_seconds: 12.5,
+            memory_bytes: 1e9,
+            gpu: Some(gpu),
+        }
+    }
+
+    #[test]
+    fn every_signal_of_a_replica_is_exposed_with_its_labels() {
+        for signal in CATALOGUE.iter().filter(|signal| signal.scope == SignalScope::Replica) {
+            let names = match signal.kind {
+                Kind::Histogram(_) => {
+                    ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", signal.name)).to_vec()
+                }
+                _ => vec![signal.name.to_owned()],
+            };
+            for name in names {
+                let variants = variants(&name, "m");
+                let series = [ScrapedSeries { name: name.clone(), variants: variants.clone() }];
+                let counters = ReplicaCounters::for_series(&series);
+                assert_eq!(values(&name, &exposed(&counters)).len(), variants.len(), "{name}");
+                for label in signal.labels {
+                    assert!(
+                        variants.iter().all(|set| set.iter().any(|(name, _)| name == label)),
+                        "{name} has {label}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn histograms_count_in_their_own_buckets() {
+        let name = "vllm:time_to_first_token_seconds_bucket";
+        let series = [ScrapedSeries { name: name.into(), variants: variants(name, "m") }];
+        let mut counters = ReplicaCounters::for_series(&series);
+        counters.observe("vllm:time_to_first_token_seconds", 0.3, 2);
+        counters.observe("vllm:e2e_request_latency_seconds", 0.3, 1);
+        let at = |bound: &str| {
+            let label = ("le".to_owned(), bound.to_owned());
+            let place = series[0].variants.iter().position(|set| set.contains(&label)).unwrap();
+            values(name, &exposed(&counters))[place]
+        };
+        assert_eq!([at("0.25"), at("0.5"), at("+Inf")], [0.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn a_busy_server_shows_nearly_full_utilization() {
+        let counters = ReplicaCounters::default();
+        assert_eq!(values("DCGM_FI_DEV_GPU_UTIL", &exposed(&counters)), [99.0]);
+        assert_eq!(values("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", &exposed(&counters)), [0.3]);
+    }
+}
