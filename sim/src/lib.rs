@@ -2,5 +2,7 @@
 
 pub mod cluster;
 pub mod engine;
+pub mod scrape;
 pub mod serving;
 pub mod traffic;
+pub mod world;

@@ -110,6 +110,12 @@ impl Controllers {
         Ok(Controllers { list, needs, guards, agenda })
     }
 
+    /// No controllers and no guards.
+    #[must_use]
+    pub fn none() -> Controllers {
+        Controllers { list: Vec::new(), needs: Vec::new(), guards: Vec::new(), agenda: Agenda::default() }
+    }
+
     /// The next instant at which a controller is due.
     #[must_use]
     pub fn next(&self) -> Option<Time> {

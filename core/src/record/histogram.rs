@@ -85,7 +85,8 @@ impl Histogram {
         while left > 0 {
             let (block, bucket) = place(value);
             let (low, width) = range(block, bucket);
-            let inside = if step == 0 { left } else { ((low + (width - 1) - value) / step + 1).min(left) };
+            let inside =
+                (low + (width - 1) - value).checked_div(step).map_or(left, |more| (more + 1).min(left));
             *self.bucket(value) += inside * times;
             left -= inside;
             value += step * inside;
@@ -178,7 +179,8 @@ mod tests {
             let mut histogram = Histogram::default();
             values.iter().for_each(|value| histogram.add(*value));
             values.sort_unstable();
-            let rank = ((q * values.len() as f64).ceil() as usize).max(1);
+            let needed = q * values.len() as f64;
+            let rank = (1..values.len()).find(|rank| *rank as f64 >= needed).unwrap_or(values.len());
             let exact = values[rank - 1] as f64;
             let found = histogram.quantile(q).unwrap() as f64;
             prop_assert!((found - exact).abs() <= exact * 0.001 + 0.5, "{} {}", found, exact);

@@ -368,6 +368,7 @@ impl ServiceMeter {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "means of one value are exact")]
 mod tests {
     use super::*;
     use crate::record::Objective;

@@ -65,7 +65,6 @@ impl Key {
 
     /// The instant.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper 64 bits")]
     pub const fn at(self) -> Time {
         Time::from_nanos((self.0 >> 64) as u64)
     }

@@ -20,8 +20,9 @@ pub struct Run {
 /// The tokens of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// The prompt, adjoining runs of one group joined.
-    prompt: Box<[Run]>,
+    /// The prompt, adjoining runs of one group joined. The first run stands by itself, because most have no other.
+    first: Run,
+    rest: Box<[Run]>,
     /// The group of the output.
     output_group: u64,
 }
@@ -29,8 +30,14 @@ pub struct Content {
 /// The hash that stands before the first block.
 const ROOT: u64 = 0x5ca1_e707_1200_0001;
 
+/// Marks groups that belong to one request alone.
+const OWN: u64 = 1 << 63;
+
 impl Content {
     /// A prompt of these runs; its answer gets the tokens of `output_group`.
+    ///
+    /// # Panics
+    /// When there is no run with tokens.
     #[must_use]
     pub fn new(runs: &[Run], output_group: u64) -> Content {
         let mut prompt: Vec<Run> = Vec::with_capacity(runs.len());
@@ -42,14 +49,30 @@ impl Content {
                 _ => prompt.push(*run),
             }
         }
-        Content { prompt: prompt.into(), output_group }
+        let first = prompt.remove(0);
+        Content { first, rest: prompt.into(), output_group }
     }
 
-    /// A prompt of `tokens` that shares nothing with any other.
+    /// A prompt of `tokens` that shares nothing with any other. `number` is below 2^62 and no other request's.
     #[must_use]
     pub fn unique(number: u64, tokens: u32) -> Content {
-        let group = number << 1;
-        Content { prompt: [Run { group, offset: 0, length: tokens }].into(), output_group: group | 1 }
+        let group = OWN | number << 1;
+        Content {
+            first: Run { group, offset: 0, length: tokens },
+            rest: Box::default(),
+            output_group: group | 1,
+        }
+    }
+
+    /// A prompt of `tokens` that begins with `prefix` (whose groups are those of stream `stream`, and below 2^46) and
+    /// goes on with tokens of its own.
+    #[must_use]
+    pub fn with_prefix(prefix: &[Run], tokens: u32, number: u64, stream: u64) -> Content {
+        let own = Content::unique(number, tokens);
+        let shared: u32 = prefix.iter().map(|run| run.length).sum();
+        let named = prefix.iter().map(|run| Run { group: (stream << 46) | run.group, ..*run });
+        let rest = Run { length: tokens.saturating_sub(shared), ..own.first };
+        Content::new(&named.chain([rest]).collect::<Vec<_>>(), own.output_group)
     }
 
     /// The group of the output.
@@ -59,9 +82,8 @@ impl Content {
     }
 
     /// The runs of the prompt.
-    #[must_use]
-    pub fn prompt(&self) -> &[Run] {
-        &self.prompt
+    pub fn prompt(&self) -> impl Iterator<Item = &Run> {
+        std::iter::once(&self.first).chain(&self.rest)
     }
 
     /// The hash of the block of `size` tokens that begins at token `start`, after a block of hash `before` (`None` for
@@ -73,7 +95,7 @@ impl Content {
         let mut begins = 0u32;
         let end = start + size;
         let output = Run { group: self.output_group, offset: 0, length: u32::MAX };
-        for run in self.prompt.iter().chain(std::iter::once(&output)) {
+        for run in self.prompt().chain(std::iter::once(&output)) {
             let ends = begins.saturating_add(run.length);
             let (from, to) = (start.max(begins), end.min(ends));
             if from < to {
@@ -129,8 +151,7 @@ mod tests {
 
     /// The pairs of the first `tokens` tokens.
     fn tokens(content: &Content, tokens: u32) -> Vec<(u64, u32)> {
-        let runs =
-            content.prompt().iter().flat_map(|run| (0..run.length).map(|at| (run.group, run.offset + at)));
+        let runs = content.prompt().flat_map(|run| (0..run.length).map(|at| (run.group, run.offset + at)));
         runs.chain((0..).map(|at| (content.output_group(), at))).take(tokens as usize).collect()
     }
 

@@ -327,7 +327,8 @@ impl Prefix for Vec<u64> {
             left -= length;
             (length > 0).then_some(Run { group: *group, offset: 0, length })
         });
-        Some(runs.collect()).filter(|runs: &Box<[Run]>| !runs.is_empty())
+        let runs: Box<[Run]> = runs.collect();
+        (!runs.is_empty()).then_some(runs)
     }
 }
 

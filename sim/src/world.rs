@@ -1,0 +1,230 @@
+//! The run: events and their order, observations, the simulated plant, invariants, snapshots.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`settings`] | all that a run is built from |
+//! | [`event`] | what can happen |
+//! | [`inflight`] | requests in the system |
+//! | [`replica`] | replicas at work, in dense arrays |
+//! | [`gateway`] | arrival, routing, the queue before the replicas, ends |
+//! | [`fleet_events`] | replicas and nodes come and go |
+//! | [`measure`] | scrapes, windows, figures of the fleet |
+//! | [`plant`] | what controllers see and do |
+//! | [`run`] | a run from start to record, with snapshots |
+
+pub mod event;
+mod fleet_events;
+mod gateway;
+mod inflight;
+mod measure;
+mod plant;
+pub mod replica;
+pub mod run;
+pub mod settings;
+
+use std::sync::Arc;
+
+use scaletwin_core::control::{Admission, Controllers, TickError};
+use scaletwin_core::random::Component;
+use scaletwin_core::record::{Recorder, TimeAverage};
+use scaletwin_core::units::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::fleet::Fleet;
+use crate::cluster::routing::Router;
+use crate::engine::{Calendar, Model, Phase, Waiter};
+use crate::scrape::history::History;
+use crate::scrape::metrics_server::MetricsServer;
+use crate::scrape::signals::SignalBoard;
+use crate::serving::Happened;
+use crate::traffic::request::Request;
+use crate::traffic::stream::Traffic;
+use crate::traffic::trace::TraceError;
+use event::Event;
+use gateway::GatewayQueue;
+use inflight::Requests;
+use measure::DeploymentMeter;
+use plant::PlantError;
+use replica::Replicas;
+use settings::RunSettings;
+
+/// Everything that is simulated.
+pub(crate) struct World {
+    settings: Arc<RunSettings>,
+    fleet: Fleet,
+    traffic: Traffic,
+    board: SignalBoard,
+    controllers: Controllers,
+    luck: Luck,
+    state: State,
+    /// What replicas have just reported; kept to save allocations.
+    happened: Vec<Happened>,
+}
+
+/// The luck of components that the settings name. It follows from the seed.
+struct Luck {
+    /// Service times, by stream.
+    service: Vec<Component>,
+    /// Cold starts, by deployment.
+    cold_start: Vec<Component>,
+    /// Set-ups of servers, by deployment.
+    set_up: Vec<Component>,
+    /// Provisioning of nodes.
+    provisioning: Component,
+    /// Offsets of scrapes, by deployment.
+    scrape: Vec<Component>,
+}
+
+/// The part of the world that is plain data.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct State {
+    requests: Requests,
+    replicas: Replicas,
+    services: Vec<ServiceState>,
+    deployments: Vec<DeploymentMeter>,
+    recorder: Recorder,
+    history: History,
+    metrics_server: MetricsServer,
+    /// Requests that will be tried again.
+    later: Vec<Option<Request>>,
+    /// Retries and clients' next requests that are planned.
+    planned: u64,
+    /// Whether the warm-up is over.
+    measuring: bool,
+    /// The GPU time worked by replicas that are gone, since the warm-up, by pool, in nanoseconds.
+    gpu_busy: Vec<u128>,
+    /// The instant of the next control event, and its handle.
+    control: Option<(Time, crate::engine::Ticket)>,
+    last_progress: Time,
+    window_start: Time,
+    window_bill: Vec<u128>,
+    /// Signals that controllers have published.
+    published: std::collections::BTreeMap<String, f64>,
+}
+
+/// The state of a service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ServiceState {
+    router: Router,
+    queue: GatewayQueue,
+    admission: Admission,
+    /// Requests so far.
+    serial: u64,
+    /// Requests in the system.
+    population: TimeAverage,
+}
+
+/// Why a run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// A trace cannot be read further.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A controller decided something that makes no sense.
+    #[error("control failed at {at}")]
+    Control {
+        /// When.
+        at: Time,
+        /// What.
+        #[source]
+        error: Box<TickError<PlantError>>,
+    },
+}
+
+impl Model for World {
+    type Event = Event;
+    type Error = WorldError;
+
+    #[inline]
+    fn next_arrival(&self) -> Option<Time> {
+        self.traffic.next_at()
+    }
+
+    fn arrive(&mut self, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
+        if let Some(request) = self.traffic.take()? {
+            self.request_arrives(request, calendar);
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
+        match event {
+            Event::Engine(handle) => self.engine_event(handle, calendar),
+            Event::Begin(handle) => self.engine_begins(handle, calendar),
+            Event::GiveUp(request) => self.client_gives_up(request, calendar),
+            Event::QueueTimeout(request) => self.queue_time_is_over(request, calendar),
+            Event::Later(place) => self.request_comes_again(place, calendar),
+            Event::Client { stream, client } => self.client_sends(stream, client, calendar),
+            Event::NodeReady(node) => self.node_is_ready(node, calendar),
+            Event::ReplicaReady(replica) => self.replica_is_ready(replica, calendar),
+            Event::GraceOver(replica) => self.kill_replica(replica, calendar),
+            Event::Lifecycle => self.settle_fleet(calendar),
+            Event::Scrape(replica) => self.scrape_replica(replica, calendar),
+            Event::ScrapeDeployments => self.scrape_deployments(calendar),
+            Event::Look => self.metrics_server_looks(calendar),
+            Event::Window => self.window_ends(calendar),
+            Event::WarmUpOver => self.warm_up_is_over(calendar),
+            Event::Control => self.control(calendar)?,
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.settings.ends_when_done
+            && self.state.requests.is_empty()
+            && self.state.planned == 0
+            && self.traffic.next_at().is_none()
+    }
+
+    fn waiting(&self) -> Vec<Waiter> {
+        let mut waiters = Vec::new();
+        for (place, service) in self.state.services.iter().enumerate() {
+            let name = &self.settings.services[place].name;
+            let (queued, all) = (service.queue.len(), service.population.value());
+            if queued > 0 {
+                let who = format!("{queued} requests of service {name}");
+                waiters.push(Waiter { who, what: "a ready replica".to_owned() });
+            }
+            if all > queued as u64 {
+                let who = format!("{} requests of service {name}", all - queued as u64);
+                waiters.push(Waiter { who, what: "their replicas".to_owned() });
+            }
+        }
+        let pending = self.fleet.pending();
+        if pending > 0 {
+            let what = "a node with room; no controller adds one".to_owned();
+            waiters.push(Waiter { who: format!("{pending} replicas"), what });
+        }
+        waiters
+    }
+
+    fn may_be_changed(&self) -> bool {
+        !self.controllers.needs().is_empty()
+    }
+
+    fn last_progress(&self) -> Time {
+        self.state.last_progress
+    }
+}
+
+impl World {
+    /// Plans the next look of the controllers.
+    fn plan_control(&mut self, calendar: &mut Calendar<Event>) {
+        let next = self.controllers.next().map(|at| at.max(calendar.now()));
+        match (next, self.state.control) {
+            (Some(next), Some((at, _))) if next == at => {}
+            (Some(next), Some((_, ticket))) => {
+                calendar.reschedule(ticket, next, Phase::Control);
+                self.state.control = Some((next, ticket));
+            }
+            (Some(next), None) => {
+                self.state.control = Some((next, calendar.at(next, Phase::Control, Event::Control)));
+            }
+            (None, Some((_, ticket))) => {
+                calendar.cancel(ticket, Phase::Control);
+                self.state.control = None;
+            }
+            (None, None) => {}
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What can happen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::entities::{NodeId, ReplicaId};
+
+/// A replica at work: its slot, and which of the replicas that have had the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handle {
+    /// The slot.
+    pub slot: u32,
+    /// How many replicas had it before.
+    pub generation: u32,
+}
+
+/// A request in the system: its place, and which of the requests that have had the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRef {
+    /// The place.
+    pub place: u32,
+    /// How many requests had it before.
+    pub generation: u32,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A replica's next event is due: a step ends, a service ends.
+    Engine(Handle),
+    /// A replica begins its next step.
+    Begin(Handle),
+    /// The client of a request gives it up.
+    GiveUp(RequestRef),
+    /// A request has waited as long as it may.
+    QueueTimeout(RequestRef),
+    /// A request is tried again.
+    Later(u32),
+    /// A client of a closed loop sends its next request.
+    Client {
+        /// The stream.
+        stream: u16,
+        /// The client.
+        client: u32,
+    },
+    /// A node takes pods.
+    NodeReady(NodeId),
+    /// A replica takes requests.
+    ReplicaReady(ReplicaId),
+    /// A replica that is being deleted has had its time.
+    GraceOver(ReplicaId),
+    /// Replicas come, go and find nodes.
+    Lifecycle,
+    /// A replica's exporters are scraped.
+    Scrape(ReplicaId),
+    /// The state of the deployments is scraped.
+    ScrapeDeployments,
+    /// The metrics-server looks.
+    Look,
+    /// A window of the timeline ends.
+    Window,
+    /// From now on it counts.
+    WarmUpOver,
+    /// Controllers are due.
+    Control,
+}

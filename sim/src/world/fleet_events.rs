@@ -1,0 +1,200 @@
+//! Replicas and nodes come and go.
+
+use scaletwin_core::control::Poke;
+use scaletwin_core::record::Outcome;
+use scaletwin_core::units::Span;
+
+use super::World;
+use super::event::Event;
+use super::replica::{Engine, Serving};
+use super::settings::EngineSettings;
+use crate::cluster::entities::{NodeId, ReplicaId};
+use crate::cluster::lifecycle::Change;
+use crate::engine::{Calendar, Phase};
+use crate::scrape::exporter::ReplicaCounters;
+use crate::scrape::history::Subject;
+use crate::serving::concurrency::ConcurrencyReplica;
+use crate::serving::continuous::replica::{ContinuousReplica, Work};
+
+impl World {
+    /// Lets replicas come, go and find nodes, and goes on with what changed.
+    pub(super) fn settle_fleet(&mut self, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let changes = self.fleet.settle(now);
+        let mut pending = false;
+        for change in changes {
+            match change {
+                Change::Created { deployment, .. } => self.state.deployments[deployment].note_created(),
+                Change::Bound { replica, deployment, .. } => {
+                    self.replica_is_bound(replica, deployment, calendar)
+                }
+                Change::Deleted { replica, .. } => self.replica_is_deleted(replica, calendar),
+                Change::Pending => pending = true,
+            }
+        }
+        self.note_wanted(now);
+        if pending && self.controllers.poke(&Poke::PendingPods, now) {
+            self.plan_control(calendar);
+        }
+        self.fleet.check(now);
+    }
+
+    /// A replica got its node: its container starts.
+    fn replica_is_bound(&mut self, id: ReplicaId, deployment: usize, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let model = &self.settings.deployments[deployment];
+        let engine = match &model.engine {
+            EngineSettings::Continuous { config, .. } => {
+                Engine::Continuous(Box::new(ContinuousReplica::new(config.clone())))
+            }
+            EngineSettings::Concurrency { config, .. } => {
+                Engine::Slots(Box::new(ConcurrencyReplica::new(config.clone())))
+            }
+        };
+        self.state.replicas.insert(Serving {
+            id,
+            deployment: u32::try_from(deployment).expect("deployments are few"),
+            engine,
+            started: now,
+            ready: false,
+            draining: false,
+            outstanding: 0,
+            due: None,
+            begins: false,
+            counters: ReplicaCounters::for_series(self.board.series()),
+            scraped: (now, Work::default(), 0),
+            busy_before: 0,
+        });
+        let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
+        let settings = &model.settings;
+        let first =
+            i64::from(ordinal) < i64::from(settings.replicas) && now == scaletwin_core::units::Time::ZERO;
+        let luck = self.luck.cold_start[deployment];
+        let start = settings.cold_start.draw(&mut luck.entity(u64::from(ordinal)));
+        let start = if first { Span::ZERO } else { Span::from_secs_f64(start).unwrap_or(Span::MAX) };
+        let found = if first { Span::ZERO } else { settings.readiness.found_after(start) };
+        calendar.at(now.saturating_add(found), Phase::Complete, Event::ReplicaReady(id));
+        self.plan_scrapes_of(id, calendar);
+    }
+
+    /// A replica takes requests, unless it is gone.
+    pub(super) fn replica_is_ready(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        if !self.fleet.replica_ready(id, now) {
+            return;
+        }
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        let serving = self.state.replicas.at(slot);
+        serving.ready = true;
+        let deployment = serving.deployment as usize;
+        let service = self.settings.deployments[deployment].settings.service;
+        self.state.last_progress = now;
+        if let Some(replica) = self.fleet.replica(id) {
+            self.state.deployments[deployment].note_ready(now, replica.created, replica.bound.unwrap_or(now));
+        }
+        self.state.services[service].router.add(slot);
+        self.empty_queue(service, calendar);
+    }
+
+    /// A replica is to go: at once if it has no requests, else when it has finished them or its grace is over.
+    fn replica_is_deleted(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let Some(slot) = self.state.replicas.slot_of(id) else {
+            self.fleet.remove_replica(id, now);
+            return;
+        };
+        let serving = self.state.replicas.at(slot);
+        serving.draining = true;
+        let deployment = serving.deployment as usize;
+        if serving.ready {
+            serving.ready = false;
+            let service = self.settings.deployments[deployment].settings.service;
+            self.state.services[service].router.remove(slot);
+            self.state.deployments[deployment].note_not_ready(now);
+        }
+        if self.state.replicas.at(slot).outstanding == 0 {
+            self.remove_replica(slot, calendar);
+        } else {
+            let grace = self.settings.deployments[deployment].settings.grace;
+            calendar.at(now.saturating_add(grace), Phase::Fail, Event::GraceOver(id));
+        }
+    }
+
+    /// A replica is killed: its requests have failed.
+    pub(super) fn kill_replica(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        let serving = self.state.replicas.at(slot);
+        let deployment = serving.deployment as usize;
+        if serving.ready {
+            serving.ready = false;
+            let service = self.settings.deployments[deployment].settings.service;
+            self.state.services[service].router.remove(slot);
+            self.state.deployments[deployment].note_not_ready(now);
+        }
+        let serving = self.state.replicas.at(slot);
+        let lost = match &mut serving.engine {
+            Engine::Continuous(replica) => replica.kill(now, &mut self.happened),
+            Engine::Slots(replica) => replica.kill(now).into_iter().map(|request| (request, 0)).collect(),
+        };
+        self.take_happened(slot, calendar);
+        for (request, outputs) in lost {
+            self.state.replicas.at(slot).outstanding -= 1;
+            self.end_request(request, Outcome::Failed, outputs, calendar);
+        }
+        self.remove_replica(slot, calendar);
+    }
+
+    /// A replica without requests is gone.
+    pub(super) fn remove_replica(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let serving = self.state.replicas.remove(slot);
+        assert_eq!(serving.outstanding, 0, "a replica goes without requests");
+        if let Some((_, ticket)) = serving.due {
+            calendar.cancel(ticket, Phase::Complete);
+        }
+        self.note_departure(&serving, now);
+        self.state.history.forget(Subject::Replica(serving.id.0));
+        self.fleet.remove_replica(serving.id, now);
+        calendar.soon(Phase::Place, Event::Lifecycle);
+    }
+
+    /// A node takes pods.
+    pub(super) fn node_is_ready(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
+        if self.fleet.node_ready(node, calendar.now()) {
+            self.state.last_progress = calendar.now();
+            calendar.soon(Phase::Place, Event::Lifecycle);
+        }
+    }
+
+    /// Launches a node of a pool.
+    pub(super) fn launch_node(&mut self, pool: usize, calendar: &mut Calendar<Event>) -> Result<(), String> {
+        let now = calendar.now();
+        let id = self.fleet.launch(pool, now)?;
+        let law = &self.fleet.pool(pool).1.provisioning;
+        let seconds = law.draw(&mut self.luck.provisioning.entity(u64::from(id.0)));
+        let ready = now.saturating_add(Span::from_secs_f64(seconds).unwrap_or(Span::MAX));
+        calendar.at(ready, Phase::Complete, Event::NodeReady(id));
+        Ok(())
+    }
+
+    /// Takes a node out of scheduling and lets its replicas go.
+    pub(super) fn drain_node(&mut self, name: &str, calendar: &mut Calendar<Event>) -> Result<(), String> {
+        let replicas = self.fleet.replicas_on(name)?;
+        self.fleet.cordon(name)?;
+        for id in replicas {
+            if self.fleet.evict(id, calendar.now()) {
+                self.replica_is_deleted(id, calendar);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a node back with whatever runs on it.
+    pub(super) fn delete_node(&mut self, name: &str, calendar: &mut Calendar<Event>) -> Result<(), String> {
+        for id in self.fleet.replicas_on(name)? {
+            self.kill_replica(id, calendar);
+        }
+        self.fleet.delete_node(name, calendar.now())
+    }
+}

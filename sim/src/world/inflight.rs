@@ -1,0 +1,112 @@
+//! Requests in the system, in a slab.
+
+use scaletwin_core::record::{Finished, Outcome};
+use scaletwin_core::units::Time;
+use serde::{Deserialize, Serialize};
+
+use super::event::RequestRef;
+use crate::engine::Ticket;
+use crate::serving::continuous::sequence::Key;
+use crate::traffic::request::Request;
+
+/// A request in the system.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct InFlight {
+    pub request: Request,
+    /// The place of its service.
+    pub service: u16,
+    /// Its number within its service.
+    pub serial: u64,
+    pub started: Option<Time>,
+    pub first_token: Option<Time>,
+    pub place: Place,
+    /// When its client gives it up, and how that counts.
+    pub give_up: Option<(Ticket, Outcome)>,
+    /// When it has waited as long as it may.
+    pub queue_timeout: Option<Ticket>,
+}
+
+/// Where a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Place {
+    /// Before the replicas, with its number in that queue.
+    Gateway(u64),
+    /// In a replica that batches, under its key.
+    Continuous(u32, Key),
+    /// In a replica with slots, under its ticket.
+    Slots(u32, u64),
+}
+
+impl InFlight {
+    /// The life of the request, ended at `now`.
+    pub(super) fn finished(&self, now: Time, outcome: Outcome, output_tokens: u32) -> Finished {
+        let finished = Finished {
+            number: self.serial,
+            arrived: self.request.at,
+            started: self.started,
+            first_token: self.first_token,
+            ended: now,
+            prompt_tokens: self.request.prompt_tokens,
+            output_tokens,
+            outcome,
+        };
+        let instants = [Some(finished.arrived), finished.started, finished.first_token, Some(finished.ended)];
+        debug_assert!(instants.iter().flatten().is_sorted(), "instants in causal order: {finished:?}");
+        finished
+    }
+}
+
+/// The slab of requests.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Requests {
+    places: Vec<(u32, Option<InFlight>)>,
+    empty: Vec<u32>,
+}
+
+impl Requests {
+    pub(super) fn insert(&mut self, request: InFlight) -> RequestRef {
+        if let Some(place) = self.empty.pop() {
+            let (generation, slot) = &mut self.places[place as usize];
+            *slot = Some(request);
+            return RequestRef { place, generation: *generation };
+        }
+        let place = u32::try_from(self.places.len()).expect("fewer than 2^32 requests at once");
+        self.places.push((0, Some(request)));
+        RequestRef { place, generation: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty.len() == self.places.len()
+    }
+
+    /// The request at a place that is known to be taken.
+    pub(super) fn at(&mut self, place: u32) -> &mut InFlight {
+        self.places[place as usize].1.as_mut().expect("a request that is in the system")
+    }
+
+    /// A request, if it is still in the system.
+    pub(super) fn get(&self, request: RequestRef) -> Option<&InFlight> {
+        let (generation, slot) = self.places.get(request.place as usize)?;
+        if *generation == request.generation { slot.as_ref() } else { None }
+    }
+
+    pub(super) fn remove(&mut self, place: u32) -> InFlight {
+        let (generation, slot) = &mut self.places[place as usize];
+        *generation = generation.wrapping_add(1);
+        self.empty.push(place);
+        slot.take().expect("a request that is in the system")
+    }
+
+    /// All requests in the system, in the order of their arrival.
+    pub(super) fn all(&self) -> Vec<u32> {
+        let mut places: Vec<(Time, u16, u64, u32)> = (0u32..)
+            .zip(&self.places)
+            .filter_map(|(place, (_, slot))| {
+                let request = slot.as_ref()?;
+                Some((request.request.at, request.service, request.serial, place))
+            })
+            .collect();
+        places.sort_unstable();
+        places.into_iter().map(|(.., place)| place).collect()
+    }
+}

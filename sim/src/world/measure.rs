@@ -1,0 +1,440 @@
+//! Scrapes, windows of the timeline, and the figures of the fleet.
+
+use scaletwin_core::record::{
+    CapacityRow, ColdStarts, DeploymentSummary, Extent, FleetFigures, Histogram, LatencySummary,
+    NodePoolSummary, TimeAverage,
+};
+use scaletwin_core::units::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::World;
+use super::event::Event;
+use super::replica::{Engine, Serving};
+use super::settings::{EngineSettings, GpuSettings};
+use crate::cluster::entities::ReplicaId;
+use crate::cluster::ledger::dollars;
+use crate::engine::{Calendar, Phase};
+use crate::scrape::exporter::{Exposed, GpuFigures, from_start, values};
+use crate::scrape::history::{SeriesKey, Subject};
+use crate::scrape::metrics_server::Usage;
+use crate::serving::continuous::replica::Work;
+
+/// What is counted of a deployment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct DeploymentMeter {
+    pub ready: TimeAverage,
+    pub wanted: TimeAverage,
+    /// The integrals of both at the start of the window.
+    pub window: (u128, u128),
+    scale_ups: u64,
+    scale_downs: u64,
+    cold_starts: Histogram,
+    scale_up_latency: Histogram,
+    preemptions: u64,
+    created: u64,
+}
+
+impl DeploymentMeter {
+    pub(super) fn new(replicas: i32) -> DeploymentMeter {
+        let wanted = u64::try_from(replicas).unwrap_or(0);
+        DeploymentMeter {
+            ready: TimeAverage::start(Time::ZERO, 0),
+            wanted: TimeAverage::start(Time::ZERO, wanted),
+            window: (0, 0),
+            scale_ups: 0,
+            scale_downs: 0,
+            cold_starts: Histogram::default(),
+            scale_up_latency: Histogram::default(),
+            preemptions: 0,
+            created: 0,
+        }
+    }
+
+    pub(super) fn note_created(&mut self) {
+        self.created += 1;
+    }
+
+    pub(super) fn note_ready(&mut self, now: Time, created: Time, bound: Time) {
+        self.ready.set(now, self.ready.value() + 1);
+        if now > Time::ZERO {
+            self.cold_starts.add(now.since(bound).as_nanos());
+            self.scale_up_latency.add(now.since(created).as_nanos());
+        }
+    }
+
+    pub(super) fn note_not_ready(&mut self, now: Time) {
+        self.ready.set(now, self.ready.value() - 1);
+    }
+
+    pub(super) fn note_scaled(&mut self, before: i32, after: i32) {
+        self.scale_ups += u64::from(after > before);
+        self.scale_downs += u64::from(after < before);
+    }
+
+    fn restart(&mut self, now: Time) {
+        self.ready.restart(now);
+        self.wanted.restart(now);
+        self.window = (0, 0);
+    }
+}
+
+impl World {
+    pub(super) fn note_wanted(&mut self, now: Time) {
+        for place in 0..self.settings.deployments.len() {
+            let wanted = u64::try_from(self.fleet.wanted(place)).unwrap_or(0);
+            let meter = &mut self.state.deployments[place];
+            if meter.wanted.value() != wanted {
+                meter.wanted.set(now, wanted);
+            }
+        }
+    }
+
+    /// Notes what a replica that goes has done.
+    pub(super) fn note_departure(&mut self, serving: &Serving, now: Time) {
+        let deployment = serving.deployment as usize;
+        if let Engine::Continuous(replica) = &serving.engine {
+            let scheduler = replica.scheduler();
+            self.state.deployments[deployment].preemptions += scheduler.counters().preemptions;
+            if scheduler.is_idle() {
+                let blocks = scheduler.blocks();
+                assert_eq!(blocks.free(), blocks.usable(), "an idle replica has all its KV blocks free");
+            }
+        }
+        self.count_gpu_time(serving, now);
+    }
+
+    fn count_gpu_time(&mut self, serving: &Serving, now: Time) {
+        let model = &self.settings.deployments[serving.deployment as usize];
+        let Some(gpu) = &model.usage.gpu else { return };
+        let Some(place) = self.fleet.pool_of_replica(serving.id) else { return };
+        let busy = serving.engine.busy_nanos(now, 1).0 - serving.busy_before;
+        self.state.gpu_busy[place] += busy * u128::from(gpu.gpus);
+    }
+
+    // ---- scrapes ----
+
+    /// Plans the scrapes of a replica, if anybody looks at its exporters.
+    pub(super) fn plan_scrapes_of(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        if self.board.series().is_empty() {
+            return;
+        }
+        let interval = self.settings.scrape.interval;
+        let Some(serving) = self.state.replicas.get(id) else { return };
+        let luck = self.luck.scrape[serving.deployment as usize];
+        // Prometheus spreads its targets over the interval, each on a grid of its own.
+        let offset = Span::from_nanos(luck.entity(u64::from(id.0)).below(interval.as_nanos()));
+        let next = next_on_grid(calendar.now(), offset, interval);
+        calendar.at(next, Phase::Scrape, Event::Scrape(id));
+    }
+
+    /// A replica's exporters are scraped.
+    pub(super) fn scrape_replica(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        self.advance(slot, calendar);
+        let serving = self.state.replicas.at(slot);
+        let model = &self.settings.deployments[serving.deployment as usize];
+        let limit = slots_of(&model.engine);
+        let engine = match &serving.engine {
+            Engine::Continuous(replica) => {
+                Some((replica.gauges(), replica.work(), replica.scheduler().counters()))
+            }
+            Engine::Slots(_) => None,
+        };
+        let exposed = Exposed {
+            counters: &serving.counters,
+            engine,
+            outstanding: serving.outstanding,
+            cpu_seconds: serving.cpu_core_nanos(now, limit, &model.usage) as f64 / 1e9,
+            memory_bytes: serving.memory_bytes(&model.usage) as f64,
+            gpu: model.usage.gpu.as_ref().map(|gpu| gpu_figures(gpu, serving, now)),
+        };
+        let mut samples = Vec::new();
+        for (series, scraped) in (0u16..).zip(self.board.series()) {
+            // A server answers only once it is ready; the node's own exporters know its container from the start.
+            if !(serving.ready || serving.draining || from_start(&scraped.name)) {
+                continue;
+            }
+            for (variant, value) in (0u16..).zip(values(&scraped.name, &exposed)) {
+                samples.push((SeriesKey { subject: Subject::Replica(id.0), series, variant }, value));
+            }
+        }
+        let serving = self.state.replicas.at(slot);
+        let work = match &serving.engine {
+            Engine::Continuous(replica) => replica.work(),
+            Engine::Slots(_) => Work::default(),
+        };
+        serving.scraped = (now, work, serving.engine.busy_nanos(now, 1).0);
+        for (key, value) in samples {
+            self.state.history.push(key, now, value);
+        }
+        calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::Scrape(id));
+    }
+
+    /// Brings a replica's counters to the present.
+    fn advance(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+        if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
+            replica.advance_to(calendar.now(), &mut self.happened);
+            self.take_happened(slot, calendar);
+        }
+    }
+
+    /// kube-state-metrics is scraped.
+    pub(super) fn scrape_deployments(&mut self, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        for place in 0..self.settings.deployments.len() {
+            let view = self.fleet.target_view(place);
+            let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
+            for (series, scraped) in (0u16..).zip(self.board.series()) {
+                let value = match scraped.name.as_str() {
+                    "kube_deployment_spec_replicas" => view.spec_replicas,
+                    "kube_deployment_status_replicas" => view.status_replicas,
+                    "kube_deployment_status_replicas_ready" => view.ready_replicas,
+                    _ => continue,
+                };
+                self.state.history.push(SeriesKey { subject, series, variant: 0 }, now, f64::from(value));
+            }
+        }
+        calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::ScrapeDeployments);
+    }
+
+    /// The metrics-server asks the kubelets.
+    pub(super) fn metrics_server_looks(&mut self, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let usages: Vec<(u32, Usage)> = self
+            .state
+            .replicas
+            .iter()
+            .map(|serving| {
+                let model = &self.settings.deployments[serving.deployment as usize];
+                let limit = slots_of(&model.engine);
+                let usage = Usage {
+                    at: now,
+                    started: serving.started,
+                    cpu_core_nanos: serving.cpu_core_nanos(now, limit, &model.usage),
+                    memory_bytes: serving.memory_bytes(&model.usage),
+                };
+                (serving.id.0, usage)
+            })
+            .collect();
+        self.state.metrics_server.look(usages.into_iter());
+        calendar.at(now + self.settings.metrics_resolution, Phase::Scrape, Event::Look);
+    }
+
+    // ---- windows and the warm-up ----
+
+    /// A window of the timeline ends.
+    pub(super) fn window_ends(&mut self, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        self.note_window(now);
+        calendar.at(now + self.settings.window, Phase::Scrape, Event::Window);
+    }
+
+    /// Notes the capacity since the start of the window.
+    fn note_window(&mut self, now: Time) {
+        let length = now.since(self.state.window_start).as_nanos();
+        if length == 0 {
+            return;
+        }
+        let usd_per_hour = self.usd_per_hour(now, length);
+        for (place, service) in self.state.services.iter().enumerate() {
+            let (mut wanted, mut ready) = (0, 0);
+            for (meter, model) in self.state.deployments.iter().zip(&self.settings.deployments) {
+                if model.settings.service == place {
+                    wanted += meter.wanted.integral(now) - meter.window.0;
+                    ready += meter.ready.integral(now) - meter.window.1;
+                }
+            }
+            self.state.recorder.capacity(CapacityRow {
+                start_seconds: self.state.window_start.as_secs_f64(),
+                service: place,
+                replicas_wanted: wanted as f64 / length as f64,
+                replicas_ready: ready as f64 / length as f64,
+                in_system: service.population.value(),
+                usd_per_hour,
+            });
+        }
+        for meter in &mut self.state.deployments {
+            meter.window = (meter.wanted.integral(now), meter.ready.integral(now));
+        }
+        self.state.window_bill =
+            self.fleet.accounts().iter().map(|account| account.billed_nanos(now)).collect();
+        self.state.window_start = now;
+    }
+
+    fn usd_per_hour(&self, now: Time, length: u64) -> Option<f64> {
+        let pools = self.fleet.accounts().iter().enumerate();
+        let costs = pools.map(|(place, account)| {
+            let nodes = (account.billed_nanos(now) - self.state.window_bill[place]) as f64 / length as f64;
+            self.fleet.pool(place).1.price_usd_per_hour.map(|price| nodes * price)
+        });
+        let costs: Option<Vec<f64>> = costs.collect();
+        costs.filter(|costs| !costs.is_empty()).map(|costs| costs.iter().sum())
+    }
+
+    /// From now on it counts.
+    pub(super) fn warm_up_is_over(&mut self, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        for slot in self.state.replicas.slots() {
+            self.advance(slot, calendar);
+            let serving = self.state.replicas.at(slot);
+            serving.busy_before = serving.engine.busy_nanos(now, 1).0;
+        }
+        self.note_window(now);
+        self.state.measuring = true;
+        self.fleet.reopen_accounts(now);
+        self.state.gpu_busy.iter_mut().for_each(|busy| *busy = 0);
+        self.state.deployments.iter_mut().for_each(|meter| meter.restart(now));
+        self.state.window_bill = vec![0; self.fleet.accounts().len()];
+    }
+
+    // ---- the end ----
+
+    /// What the fleet adds to the summary of a run that ends at `now`.
+    pub(super) fn figures(&mut self, now: Time) -> FleetFigures {
+        self.note_window(now);
+        for slot in self.state.replicas.slots() {
+            let serving = self.state.replicas.at(slot).clone();
+            self.note_departure(&serving, now);
+        }
+        let priced = self.priced();
+        let services = (0..self.settings.services.len()).map(|service| {
+            let deployments: Vec<DeploymentSummary> = (0..self.settings.deployments.len())
+                .filter(|place| self.settings.deployments[*place].settings.service == service)
+                .map(|place| self.deployment_summary(place, now, priced))
+                .collect();
+            let cost = deployments.iter().map(|deployment| deployment.cost_usd).sum::<Option<f64>>();
+            (deployments, cost.filter(|_| priced))
+        });
+        let services = services.collect();
+        let node_pools: Vec<NodePoolSummary> =
+            (0..self.fleet.accounts().len()).map(|place| self.pool_summary(place, now)).collect();
+        let total: Option<f64> = node_pools.iter().map(|pool| pool.cost_usd).sum();
+        let held: f64 = (0..self.settings.deployments.len()).map(|place| self.held_cost(place, now)).sum();
+        FleetFigures {
+            services,
+            node_pools,
+            cost: total.filter(|_| priced).map(|total| (total, (total - held).max(0.0))),
+            not_modelled: self.not_modelled(priced),
+        }
+    }
+
+    /// Whether every pool has a price.
+    fn priced(&self) -> bool {
+        let pools = self.fleet.accounts().len();
+        pools > 0 && (0..pools).all(|place| self.fleet.pool(place).1.price_usd_per_hour.is_some())
+    }
+
+    fn not_modelled(&self, priced: bool) -> Vec<String> {
+        let mut names =
+            vec!["energy_kwh", "services[].deployments[].elasticity", "node_pools[].interruptions"];
+        if !priced {
+            names.push("cost");
+        }
+        if self.fleet.accounts().is_empty() {
+            names.retain(|name| !name.starts_with("node_pools"));
+        }
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The cost of the node time that a deployment held.
+    fn held_cost(&self, deployment: usize, now: Time) -> f64 {
+        let pools = self.fleet.accounts().iter().enumerate();
+        let costs = pools.map(|(place, account)| {
+            let price = self.fleet.pool(place).1.price_usd_per_hour.unwrap_or(0.0);
+            dollars(account.held_nanos(deployment, now), price)
+        });
+        costs.sum()
+    }
+
+    fn deployment_summary(&self, place: usize, now: Time, priced: bool) -> DeploymentSummary {
+        let model = &self.settings.deployments[place];
+        let meter = &self.state.deployments[place];
+        let seconds = |value: Option<u64>| value.map(|value| value as f64 / 1e9);
+        let batches = matches!(model.engine, EngineSettings::Continuous { .. });
+        DeploymentSummary {
+            name: model.settings.name.clone(),
+            cluster: model
+                .settings
+                .cluster
+                .map_or(String::new(), |cluster| self.settings.clusters[cluster].name.clone()),
+            role: model.settings.role.clone(),
+            replicas: Extent { mean: meter.ready.mean(now), min: meter.ready.min(), max: meter.ready.max() },
+            cold_starts: ColdStarts {
+                count: meter.cold_starts.count(),
+                mean_seconds: meter.cold_starts.mean().map(|mean| mean / 1e9),
+                p95_seconds: seconds(meter.cold_starts.quantile(0.95)),
+            },
+            scale_ups: meter.scale_ups,
+            scale_downs: meter.scale_downs,
+            scale_up_latency_seconds: LatencySummary::of(&meter.scale_up_latency, 1e9, 0),
+            preemptions: batches.then_some(meter.preemptions),
+            elasticity: None,
+            cost_usd: priced.then(|| self.held_cost(place, now)),
+        }
+    }
+
+    fn pool_summary(&self, place: usize, now: Time) -> NodePoolSummary {
+        let (cluster, pool) = self.fleet.pool(place);
+        let billed = self.fleet.accounts()[place].billed_nanos(now) as f64;
+        let hours = billed / 3.6e12;
+        let gpus = pool.allocatable.gpu_milli as f64 / 1e3;
+        NodePoolSummary {
+            cluster: cluster.to_owned(),
+            name: pool.name.clone(),
+            instance_type: pool.instance_type.clone(),
+            capacity_type: pool.capacity_type,
+            node_hours: hours,
+            gpu_hours: hours * gpus,
+            cost_usd: pool.price_usd_per_hour.map(|price| dollars(billed, price)),
+            interruptions: None,
+            gpu_busy_share: (billed * gpus > 0.0)
+                .then(|| self.state.gpu_busy[place] as f64 / (billed * gpus)),
+        }
+    }
+}
+
+/// The slots of an engine, for the share of them in use.
+fn slots_of(engine: &EngineSettings) -> u32 {
+    match engine {
+        EngineSettings::Concurrency { config, .. } => config.limit,
+        EngineSettings::Continuous { .. } => 1,
+    }
+}
+
+/// What a replica's GPUs did since the last scrape.
+fn gpu_figures(gpu: &GpuSettings, serving: &Serving, now: Time) -> GpuFigures {
+    let (since, before, busy_before) = serving.scraped;
+    let span = now.since(since).as_secs_f64().max(1e-9);
+    let busy = (serving.engine.busy_nanos(now, 1).0 - busy_before) as f64 / 1e9 / span;
+    let work = match &serving.engine {
+        Engine::Continuous(replica) => replica.work(),
+        Engine::Slots(_) => Work::default(),
+    };
+    let since = |after: u64, before: u64| (after - before) as f64;
+    let tokens =
+        since(work.prefill_tokens + work.decode_tokens, before.prefill_tokens + before.decode_tokens);
+    let attended =
+        since(work.prefill_attention + work.decode_context, before.prefill_attention + before.decode_context);
+    let context = since(work.decode_context, before.decode_context);
+    let steps = since(work.steps, before.steps);
+    let tensor = gpu.cost.map(|cost| {
+        (cost.flops_per_token * tokens + cost.flops_per_attended * attended) / cost.peak_flops / span
+    });
+    let memory = gpu.cost.map(|cost| {
+        (cost.bytes_per_step * steps + cost.bytes_per_context_token * context) / cost.peak_bytes / span
+    });
+    GpuFigures {
+        busy_share: busy.min(1.0),
+        tensor_share: tensor.map(|share| share.min(1.0)),
+        memory_share: memory.map(|share| share.min(1.0)),
+        memory_mib: gpu.memory_mib,
+        used_mib: if serving.ready || serving.draining { gpu.reserved_mib } else { 0.0 },
+    }
+}
+
+/// The first instant not before `now` on the grid of `offset` and `interval`.
+pub(super) fn next_on_grid(now: Time, offset: Span, interval: Span) -> Time {
+    let behind = now.since(Time::ZERO + offset).as_nanos();
+    Time::ZERO + offset + interval * behind.div_ceil(interval.as_nanos())
+}

@@ -1,0 +1,259 @@
+//! What controllers see and do: the simulated plant.
+
+use std::collections::BTreeMap;
+
+use scaletwin_core::control::{
+    Action, Admission, Applied, Bounds, Decision, Launch, MetricName, MetricQuery, Missing, Observation,
+    Plant, PodValues, Reading, Resource, Sample, Scope, TargetName, Values,
+};
+use scaletwin_core::units::{Span, Time};
+
+use super::event::Event;
+use super::{World, WorldError};
+use crate::cluster::entities::ReplicaId;
+use crate::engine::{Calendar, Phase};
+use crate::scrape::history::Subject;
+use crate::scrape::signals::{Per, SignalSettings, TargetLabels};
+
+/// The window that the HPA assumes for custom metrics without one.
+const CUSTOM_WINDOW: Span = Span::from_secs(60);
+
+/// Why the simulated plant cannot be asked: a controller names something that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlantError {
+    /// No such target.
+    #[error("there is no scale target {0}")]
+    NoTarget(TargetName),
+}
+
+/// The world as a plant, at an instant.
+struct SimPlant<'a> {
+    world: &'a mut World,
+    calendar: &'a mut Calendar<Event>,
+}
+
+impl World {
+    /// Controllers are due.
+    pub(super) fn control(&mut self, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
+        let now = calendar.now();
+        self.state.control = None;
+        let mut controllers = self.take_controllers();
+        let report = controllers.tick(now, &mut SimPlant { world: self, calendar });
+        self.controllers = controllers;
+        let report = report.map_err(|error| WorldError::Control { at: now, error: Box::new(error) })?;
+        if let Some(report) = report {
+            self.state.recorder.decisions.push(&report);
+        }
+        self.plan_control(calendar);
+        Ok(())
+    }
+
+    fn target(&self, name: &TargetName) -> Result<usize, PlantError> {
+        self.fleet.find_target(name).ok_or_else(|| PlantError::NoTarget(name.clone()))
+    }
+
+    /// The labels that the scrape adds to a replica's series.
+    fn labels_of(&self, id: ReplicaId) -> Option<TargetLabels> {
+        let serving = self.state.replicas.get(id)?;
+        let pod = self.fleet.replica_name(id)?;
+        let mut labels = self.deployment_labels(serving.deployment as usize);
+        labels.push(("pod".to_owned(), pod));
+        Some(TargetLabels { subject: Subject::Replica(id.0), labels })
+    }
+
+    fn deployment_labels(&self, place: usize) -> Vec<(String, String)> {
+        let settings = &self.settings.deployments[place].settings;
+        let service = &self.settings.services[settings.service].name;
+        vec![
+            ("namespace".to_owned(), "default".to_owned()),
+            ("service".to_owned(), service.clone()),
+            ("deployment".to_owned(), settings.name.clone()),
+        ]
+    }
+
+    /// All that is scraped: replicas in the order of their numbers, and the deployments.
+    fn all_labels(&self) -> Vec<TargetLabels> {
+        let replicas = self.state.replicas.iter().filter_map(|serving| self.labels_of(serving.id));
+        let deployments = (0..self.settings.deployments.len()).map(|place| TargetLabels {
+            subject: Subject::Deployment(u32::try_from(place).expect("deployments are few")),
+            labels: self.deployment_labels(place),
+        });
+        replicas.chain(deployments).collect()
+    }
+
+    fn answer(&self, query: &MetricQuery, now: Time) -> Result<Reading<Values>, PlantError> {
+        let values = match query {
+            MetricQuery::Resource { target, resource, .. } => {
+                self.resource_values(self.target(target)?, *resource).map(Values::Pods)
+            }
+            MetricQuery::Pods { target, metric } => {
+                self.pod_values(self.target(target)?, metric, now).map(Values::Pods)
+            }
+            MetricQuery::Object { metric, .. } | MetricQuery::External { metric } => {
+                self.series_values(metric, now).map(Values::Series)
+            }
+            MetricQuery::Signal { name } => {
+                let metric = MetricName { name: name.clone(), selector: BTreeMap::new() };
+                self.series_values(&metric, now).map(Values::Series)
+            }
+        };
+        Ok(match values {
+            Ok(values) => Reading::Known(values),
+            Err(why) => Reading::Missing(why),
+        })
+    }
+
+    /// The samples of the metrics-server for the pods of a target.
+    fn resource_values(&self, place: usize, resource: Resource) -> Result<PodValues, Missing> {
+        let server = &self.state.metrics_server;
+        let sample = |id: u32| match resource {
+            Resource::Cpu => server.cpu(id),
+            Resource::Memory => server.memory(id),
+            Resource::Gpu => None,
+        };
+        let by_pod: Vec<_> =
+            self.fleet.replicas_of(place).iter().map(|replica| sample(replica.id.0)).collect();
+        some(by_pod)
+    }
+
+    /// A signal for each pod of a target.
+    fn pod_values(&self, place: usize, metric: &MetricName, now: Time) -> Result<PodValues, Missing> {
+        let signal = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
+        let replicas = self.fleet.replicas_of(place);
+        let labels: Vec<TargetLabels> = replicas
+            .iter()
+            .map(|replica| {
+                let none = TargetLabels { subject: Subject::Replica(replica.id.0), labels: Vec::new() };
+                self.labels_of(replica.id).unwrap_or(none)
+            })
+            .collect();
+        let values = self.board.by_target(signal, &metric.selector, &labels, &self.state.history, now);
+        let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
+        some(values.into_iter().map(|value| value.map(sample)).collect())
+    }
+
+    /// A signal as one series, or one a pod.
+    fn series_values(&self, metric: &MetricName, now: Time) -> Result<Vec<Sample>, Missing> {
+        let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
+        if let Some(value) = self.state.published.get(&metric.name) {
+            return Ok(vec![sample(*value)]);
+        }
+        let signal: &SignalSettings = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
+        let labels = self.all_labels();
+        let (more, history) = (&metric.selector, &self.state.history);
+        let samples: Vec<Sample> = match signal.per {
+            Per::Pod => {
+                let values = self.board.by_target(signal, more, &labels, history, now);
+                values.into_iter().flatten().map(sample).collect()
+            }
+            Per::Deployment => {
+                let value = self.board.over_targets(signal, more, &labels, history, now);
+                value.map(sample).into_iter().collect()
+            }
+        };
+        if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) }
+    }
+}
+
+/// Values by pod, if there is any: an API without a value for any pod answers with nothing.
+fn some(by_pod: Vec<Option<Sample>>) -> Result<PodValues, Missing> {
+    if by_pod.iter().all(Option::is_none) {
+        return Err(Missing::NoData);
+    }
+    Ok(PodValues { by_pod, unlisted: Vec::new() })
+}
+
+/// A float as milli-units, cut as the Prometheus adapter cuts it.
+#[expect(clippy::cast_possible_truncation, reason = "saturating is what is wanted")]
+fn milli(value: f64) -> i64 {
+    (value * 1_000.0) as i64
+}
+
+impl Plant for SimPlant<'_> {
+    type Error = PlantError;
+
+    fn observe(&mut self, scope: &Scope) -> Result<Observation, PlantError> {
+        let now = self.calendar.now();
+        let world = &*self.world;
+        let mut seen = Observation::at(now, world.settings.start);
+        for target in &scope.targets {
+            seen.targets.push(world.fleet.target_view(world.target(target)?));
+        }
+        for query in &scope.metrics {
+            seen.metrics.push((query.clone(), world.answer(query, now)?));
+        }
+        if scope.nodes {
+            seen.nodes = Some(world.fleet.nodes_view());
+        }
+        Ok(seen)
+    }
+
+    fn apply(&mut self, wanted: &Decision) -> Result<Applied, PlantError> {
+        let mut applied = Applied::default();
+        for action in &wanted.actions {
+            match self.carry_out(action) {
+                Ok(()) => applied.done.push(action.clone()),
+                Err(why) => applied.refused.push((action.clone(), why)),
+            }
+        }
+        if !applied.done.is_empty() {
+            self.calendar.soon(Phase::Actuate, Event::Lifecycle);
+        }
+        Ok(applied)
+    }
+}
+
+impl SimPlant<'_> {
+    /// Does one action, or says why not.
+    fn carry_out(&mut self, action: &Action) -> Result<(), String> {
+        let world = &mut *self.world;
+        match action {
+            Action::SetReplicas { target, replicas } => {
+                let place = world.target(target).map_err(|error| error.to_string())?;
+                let before = world.fleet.wanted(place);
+                world.state.deployments[place].note_scaled(before, *replicas);
+                world.fleet.set_wanted(place, *replicas);
+                Ok(())
+            }
+            Action::SetBounds { target, min, max } => {
+                let place = world.target(target).map_err(|error| error.to_string())?;
+                world.fleet.set_bounds(place, Bounds { min: *min, max: *max });
+                Ok(())
+            }
+            Action::PublishSignal { name, value, .. } => {
+                world.state.published.insert(name.clone(), *value);
+                Ok(())
+            }
+            Action::LaunchNodes(launch) => self.launch(launch),
+            Action::DrainNode { node, .. } => world.drain_node(node, self.calendar),
+            Action::DeleteNode { node, .. } => world.delete_node(node, self.calendar),
+            Action::SetAdmission { service, admission } => {
+                let found = world.settings.services.iter().position(|known| known.name == *service);
+                let place = found.ok_or_else(|| format!("there is no service {service}"))?;
+                world.state.services[place].admission = *admission;
+                Ok(())
+            }
+            Action::Hold { .. } => Ok(()),
+            Action::SetRequests { .. } => Err("changing requests is not modelled".to_owned()),
+            Action::ReplaceNodes { .. } => {
+                Err("replacing nodes is not modelled; launch and drain them".to_owned())
+            }
+        }
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), String> {
+        let found = self.world.fleet.find_pool(&launch.cluster, &launch.pool);
+        let pool = found.ok_or_else(|| format!("there is no pool {}/{}", launch.cluster, launch.pool))?;
+        let settings = self.world.fleet.pool(pool).1;
+        if !launch.instance_types.is_empty() && !launch.instance_types.contains(&settings.instance_type) {
+            return Err(format!("pool {} has only {}", launch.pool, settings.instance_type));
+        }
+        for _ in 0..launch.count {
+            self.world.launch_node(pool, self.calendar)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a service takes at the start.
+pub(super) const OPEN: Admission = Admission::Admit;

@@ -1,0 +1,160 @@
+//! Replicas at work, in dense arrays.
+
+use scaletwin_core::units::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::event::Handle;
+use super::settings::UsageSettings;
+use crate::cluster::entities::ReplicaId;
+use crate::engine::Ticket;
+use crate::scrape::exporter::ReplicaCounters;
+use crate::serving::concurrency::ConcurrencyReplica;
+use crate::serving::continuous::replica::{ContinuousReplica, Work};
+
+/// A replica at work.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Serving {
+    pub id: ReplicaId,
+    pub deployment: u32,
+    pub engine: Engine,
+    /// Since when its container runs.
+    pub started: Time,
+    /// Whether it takes requests.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub draining: bool,
+    /// Requests in it.
+    pub outstanding: u64,
+    /// Its next event, with the instant.
+    pub due: Option<(Time, Ticket)>,
+    /// Whether it is going to begin a step at this instant.
+    pub begins: bool,
+    pub counters: ReplicaCounters,
+    /// What it had worked at the last scrape, and at the end of the warm-up.
+    pub scraped: (Time, Work, u128),
+    pub busy_before: u128,
+}
+
+/// The engine of a replica.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Engine {
+    /// Continuous batching.
+    Continuous(Box<ContinuousReplica>),
+    /// Concurrency slots.
+    Slots(Box<ConcurrencyReplica>),
+}
+
+impl Engine {
+    /// When its next event is due.
+    pub(crate) fn next_event(&self) -> Option<Time> {
+        match self {
+            Engine::Continuous(replica) => replica.next_event(),
+            Engine::Slots(replica) => replica.next_event(),
+        }
+    }
+
+    /// The time in which it has worked up to `now`: at all, and weighted by the share of its slots, in nanoseconds.
+    pub(crate) fn busy_nanos(&self, now: Time, limit: u32) -> (u128, u128) {
+        match self {
+            Engine::Continuous(replica) => {
+                let nanos = replica.busy_femtos(now) / 1_000_000;
+                (nanos, nanos)
+            }
+            Engine::Slots(replica) => {
+                let (slots, any) = replica.busy_nanos(now);
+                (any, slots / u128::from(limit.max(1)))
+            }
+        }
+    }
+}
+
+impl Serving {
+    /// CPU used from its start up to `now`, in core nanoseconds.
+    pub(crate) fn cpu_core_nanos(&self, now: Time, limit: u32, usage: &UsageSettings) -> u64 {
+        let lived = u128::from(now.since(self.started).as_nanos());
+        let (_, weighted) = self.engine.busy_nanos(now, limit);
+        let extra = usage.cpu_busy_milli.saturating_sub(usage.cpu_idle_milli);
+        let milli = lived * u128::from(usage.cpu_idle_milli) + weighted * u128::from(extra);
+        u64::try_from(milli / 1_000).unwrap_or(u64::MAX)
+    }
+
+    /// Memory in use, bytes.
+    pub(crate) fn memory_bytes(&self, usage: &UsageSettings) -> u64 {
+        usage.memory_bytes + self.outstanding * usage.memory_per_request_bytes
+    }
+
+    /// How long its container has run.
+    pub(crate) fn age(&self, now: Time) -> Span {
+        now.since(self.started)
+    }
+}
+
+/// Replicas at work by slot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Replicas {
+    slots: Vec<(u32, Option<Serving>)>,
+    empty: Vec<u32>,
+    /// The slot of each replica that has one, in the order of their numbers.
+    by_id: std::collections::BTreeMap<ReplicaId, u32>,
+}
+
+impl Replicas {
+    pub(crate) fn insert(&mut self, serving: Serving) -> Handle {
+        let id = serving.id;
+        let handle = if let Some(slot) = self.empty.pop() {
+            let (generation, place) = &mut self.slots[slot as usize];
+            *place = Some(serving);
+            Handle { slot, generation: *generation }
+        } else {
+            let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 replicas at once");
+            self.slots.push((0, Some(serving)));
+            Handle { slot, generation: 0 }
+        };
+        self.by_id.insert(id, handle.slot);
+        handle
+    }
+
+    /// The replica of a slot that is known to be taken.
+    #[inline]
+    pub(crate) fn at(&mut self, slot: u32) -> &mut Serving {
+        self.slots[slot as usize].1.as_mut().expect("a replica that is at work")
+    }
+
+    /// Whether the replica of a handle is still at work.
+    #[inline]
+    pub(crate) fn is_there(&self, handle: Handle) -> bool {
+        let (generation, place) = &self.slots[handle.slot as usize];
+        *generation == handle.generation && place.is_some()
+    }
+
+    pub(crate) fn handle(&self, slot: u32) -> Handle {
+        Handle { slot, generation: self.slots[slot as usize].0 }
+    }
+
+    pub(crate) fn slot_of(&self, id: ReplicaId) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn get(&self, id: ReplicaId) -> Option<&Serving> {
+        self.slots[self.slot_of(id)? as usize].1.as_ref()
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Serving {
+        let (generation, place) = &mut self.slots[slot as usize];
+        *generation = generation.wrapping_add(1);
+        self.empty.push(slot);
+        let serving = place.take().expect("a replica that is at work");
+        self.by_id.remove(&serving.id);
+        serving
+    }
+
+    /// The slots of all replicas at work, in the order of their numbers.
+    pub(crate) fn slots(&self) -> Vec<u32> {
+        self.by_id.values().copied().collect()
+    }
+
+    /// All replicas at work, in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Serving> {
+        self.by_id.values().filter_map(|slot| self.slots[*slot as usize].1.as_ref())
+    }
+}

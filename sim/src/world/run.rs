@@ -1,0 +1,437 @@
+//! A run from start to record, with snapshots.
+
+use std::sync::Arc;
+
+use scaletwin_core::control::Controllers;
+use scaletwin_core::model::{Known, NodeState, ReplicaPhase, ReplicaState, Snapshot, SnapshotError};
+use scaletwin_core::record::{Outcome, Recorder, RecorderSettings, RunRecord, ServiceSettings, TimeAverage};
+use scaletwin_core::units::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::event::Event;
+use super::gateway::GatewayQueue;
+use super::inflight::Place;
+use super::measure::{DeploymentMeter, next_on_grid};
+use super::plant::OPEN;
+use super::replica::{Engine, Replicas};
+use super::settings::RunSettings;
+use super::{Luck, ServiceState, State, World, WorldError};
+use crate::cluster::fleet::{Fleet, SavedFleet};
+use crate::cluster::routing::Router;
+use crate::engine::{self, Calendar, Limits, Phase, RunError};
+use crate::scrape::exporter::variants;
+use crate::scrape::history::History;
+use crate::scrape::metrics_server::MetricsServer;
+use crate::scrape::signals::{ScrapedSeries, SignalBoard};
+use crate::traffic::stream::{Stream, StreamState, Traffic};
+use crate::traffic::trace::TraceError;
+use crate::world::settings::EngineSettings;
+
+/// A run.
+pub struct Run {
+    world: World,
+    calendar: Calendar<Event>,
+    done: bool,
+}
+
+/// The exact part of a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Exact {
+    calendar: Calendar<Event>,
+    state: State,
+    fleet: SavedFleet,
+    streams: Vec<StreamState>,
+    done: bool,
+}
+
+/// The exact part of a snapshot, to be written without a copy.
+#[derive(Serialize)]
+struct ExactRef<'a> {
+    calendar: &'a Calendar<Event>,
+    state: &'a State,
+    fleet: SavedFleet,
+    streams: Vec<&'a StreamState>,
+    done: bool,
+}
+
+/// Why a run cannot go on from a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The snapshot is not of this run, or not whole.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A trace cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+}
+
+impl Run {
+    /// A run at its start.
+    ///
+    /// # Errors
+    /// When a trace cannot be read.
+    pub fn new(settings: Arc<RunSettings>, controllers: Controllers) -> Result<Run, TraceError> {
+        let mut streams = Vec::new();
+        for (place, stream) in (0u16..).zip(&settings.streams) {
+            streams.push(Stream::new(stream.clone(), place, settings.seed)?);
+        }
+        let board = board(&settings);
+        let fleet = Fleet::new(&settings.clusters, &deployments(&settings));
+        let state = State::new(&settings, &board, fleet.accounts().len());
+        let world = World::new(settings, controllers, fleet, Traffic::new(streams), board, state);
+        let mut run = Run { world, calendar: Calendar::default(), done: false };
+        run.plan_start();
+        Ok(run)
+    }
+
+    /// The run that a snapshot was taken of, going on from there. `controllers` are those of the snapshot's policy, in
+    /// its state, or with `other_policy` those of another one, which join now.
+    ///
+    /// # Errors
+    /// When the snapshot is of another scenario, or a trace cannot be read.
+    pub fn resume(
+        settings: Arc<RunSettings>,
+        mut controllers: Controllers,
+        snapshot: &Snapshot,
+        other_policy: bool,
+    ) -> Result<Run, ResumeError> {
+        if snapshot.fingerprint != settings.fingerprint || snapshot.seed != settings.seed {
+            let detail = format!("it was taken of {:?} with seed {}", snapshot.scenario, snapshot.seed.0);
+            return Err(SnapshotError::Other(detail).into());
+        }
+        let exact: Exact = snapshot.exact()?;
+        if other_policy {
+            controllers.start_at(snapshot.at);
+        } else {
+            let mismatch =
+                |error: scaletwin_core::control::StateMismatch| SnapshotError::Other(error.to_string());
+            controllers.restore(&snapshot.controllers).map_err(mismatch)?;
+        }
+        let mut streams = Vec::new();
+        for ((place, stream), state) in (0u16..).zip(&settings.streams).zip(exact.streams) {
+            streams.push(Stream::resume(stream.clone(), place, state)?);
+        }
+        let board = board(&settings);
+        let fleet = Fleet::restore(&settings.clusters, &deployments(&settings), &exact.fleet);
+        let world = World::new(settings, controllers, fleet, Traffic::new(streams), board, exact.state);
+        let mut run = Run { world, calendar: exact.calendar, done: exact.done };
+        if other_policy {
+            run.world.plan_control(&mut run.calendar);
+        }
+        Ok(run)
+    }
+
+    /// Plans what happens by itself: the first windows, scrapes and looks, and the clients of closed loops.
+    fn plan_start(&mut self) {
+        let Run { world, calendar, .. } = self;
+        let settings = Arc::clone(&world.settings);
+        calendar.at(Time::ZERO, Phase::Complete, Event::Lifecycle);
+        if !settings.warm_up.is_zero() {
+            calendar.at(Time::ZERO + settings.warm_up, Phase::Complete, Event::WarmUpOver);
+        }
+        calendar.at(Time::ZERO + settings.window, Phase::Scrape, Event::Window);
+        let grid = |component: &str, period: Span| {
+            let draw = settings.seed.component(component).entity(0).below(period.as_nanos());
+            next_on_grid(Time::ZERO, Span::from_nanos(draw), period)
+        };
+        let resolution = settings.metrics_resolution;
+        calendar.at(grid("metrics-server", resolution), Phase::Scrape, Event::Look);
+        let states = |series: &ScrapedSeries| series.name.starts_with("kube_");
+        if world.board.series().iter().any(states) {
+            let first = grid("scrape/kube-state-metrics", settings.scrape.interval);
+            calendar.at(first, Phase::Scrape, Event::ScrapeDeployments);
+        }
+        for stream in (0u16..).take(settings.streams.len()) {
+            for (at, client) in world.traffic.stream_mut(stream).first_of_clients() {
+                world.state.planned += 1;
+                calendar.at(at, Phase::Arrive, Event::Client { stream, client });
+            }
+        }
+        world.plan_control(calendar);
+    }
+
+    /// Runs up to `until`, or to the end: everything before it happens, nothing at it. Whether the run is over.
+    ///
+    /// # Errors
+    /// When the run cannot go on.
+    pub fn run_until(&mut self, until: Time) -> Result<bool, RunError<WorldError>> {
+        let cut = self.world.settings.cut;
+        if !self.done {
+            let ended = engine::run(&mut self.world, &mut self.calendar, until.min(cut), &Limits::default())?;
+            self.done = ended || until >= cut;
+        }
+        Ok(self.done)
+    }
+
+    /// The instant of the last event.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.calendar.now()
+    }
+
+    /// Requests that have arrived so far.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        self.world.state.recorder.services.iter().map(|service| service.all_arrived()).sum()
+    }
+
+    /// The lines of decisions so far; they need no memory any more.
+    pub fn take_decisions(&mut self) -> String {
+        self.world.state.recorder.decisions.take()
+    }
+
+    /// Runs to the end and gives the record.
+    ///
+    /// # Errors
+    /// When the run cannot go on.
+    pub fn finish(mut self) -> Result<RunRecord, RunError<WorldError>> {
+        while !self.run_until(Time::NEVER)? {}
+        Ok(self.record())
+    }
+
+    /// The record of a run that is over.
+    #[must_use]
+    pub fn record(mut self) -> RunRecord {
+        let end = if self.world.settings.ends_when_done && self.world.state.requests.is_empty() {
+            self.calendar.now()
+        } else {
+            self.world.settings.cut
+        };
+        self.world.advance_all(end);
+        self.world.end(end);
+        let figures = self.world.figures(end);
+        self.world.state.recorder.finish(end, figures)
+    }
+
+    /// The run as it stands at `at`, up to which it has run.
+    ///
+    /// # Errors
+    /// When it does not serialise: a mistake in the simulator.
+    pub fn snapshot(&self, at: Time) -> Result<Snapshot, SnapshotError> {
+        let world = &self.world;
+        let exact = ExactRef {
+            calendar: &self.calendar,
+            state: &world.state,
+            fleet: world.fleet.save(),
+            streams: world.traffic.streams().iter().map(Stream::state).collect(),
+            done: self.done,
+        };
+        let exact = serde_json::value::to_raw_value(&exact)
+            .map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
+        Ok(Snapshot {
+            version: Snapshot::VERSION,
+            scenario: world.settings.name.clone(),
+            fingerprint: world.settings.fingerprint.clone(),
+            seed: world.settings.seed,
+            start: world.settings.start,
+            at,
+            nodes: world.node_states(at),
+            replicas: world.replica_states(at),
+            controllers: world.controllers.save(),
+            exact: Some(exact),
+        })
+    }
+}
+
+fn deployments(settings: &RunSettings) -> Vec<crate::cluster::settings::DeploymentSettings> {
+    settings.deployments.iter().map(|deployment| deployment.settings.clone()).collect()
+}
+
+/// The board of the signals of a run: the series that they need, each once.
+fn board(settings: &RunSettings) -> SignalBoard {
+    let model = settings.deployments.iter().find_map(|deployment| match &deployment.engine {
+        EngineSettings::Continuous { model, .. } => Some(model.as_str()),
+        EngineSettings::Concurrency { .. } => None,
+    });
+    let mut series: Vec<ScrapedSeries> = Vec::new();
+    for signal in &settings.signals {
+        if !series.iter().any(|known| known.name == signal.series) {
+            let variants = variants(&signal.series, model.unwrap_or("model"));
+            series.push(ScrapedSeries { name: signal.series.clone(), variants });
+        }
+    }
+    SignalBoard::new(settings.signals.clone(), series, settings.scrape.lag)
+}
+
+impl State {
+    fn new(settings: &RunSettings, board: &SignalBoard, pools: usize) -> State {
+        let services = settings.services.iter().map(|service| ServiceState {
+            router: Router::new(service.routing),
+            queue: GatewayQueue::default(),
+            admission: OPEN,
+            serial: 0,
+            population: TimeAverage::start(Time::ZERO, 0),
+        });
+        let recorder = RecorderSettings {
+            scenario: settings.name.clone(),
+            seed: settings.seed,
+            start: settings.start,
+            warm_up: settings.warm_up,
+            window: settings.window,
+            services: settings
+                .services
+                .iter()
+                .map(|service| ServiceSettings {
+                    name: service.name.clone(),
+                    slo: service.slo.clone(),
+                    has_tokens: service.has_tokens,
+                })
+                .collect(),
+            waived: settings.waived.clone(),
+        };
+        State {
+            requests: Default::default(),
+            replicas: Replicas::default(),
+            services: services.collect(),
+            deployments: settings
+                .deployments
+                .iter()
+                .map(|d| DeploymentMeter::new(d.settings.replicas))
+                .collect(),
+            recorder: Recorder::new(recorder),
+            history: History::new(board.range(), settings.scrape.lag),
+            metrics_server: MetricsServer::new(settings.metrics_resolution),
+            later: Vec::new(),
+            planned: 0,
+            measuring: settings.warm_up.is_zero(),
+            gpu_busy: vec![0; pools],
+            control: None,
+            last_progress: Time::ZERO,
+            window_start: Time::ZERO,
+            window_bill: vec![0; pools],
+            published: Default::default(),
+        }
+    }
+}
+
+impl World {
+    fn new(
+        settings: Arc<RunSettings>,
+        controllers: Controllers,
+        fleet: Fleet,
+        traffic: Traffic,
+        board: SignalBoard,
+        state: State,
+    ) -> World {
+        let seed = settings.seed;
+        let of_targets = |what: &str| {
+            let targets = settings.deployments.iter().map(|deployment| &deployment.settings.target);
+            targets.map(|target| seed.component(&format!("{what}/{target}"))).collect()
+        };
+        let luck = Luck {
+            service: settings
+                .streams
+                .iter()
+                .map(|s| seed.component(&format!("service-time/{}", s.name)))
+                .collect(),
+            cold_start: of_targets("cold-start"),
+            set_up: of_targets("set-up"),
+            provisioning: seed.component("provisioning"),
+            scrape: of_targets("scrape"),
+        };
+        World { settings, fleet, traffic, board, controllers, luck, state, happened: Vec::new() }
+    }
+
+    /// The controllers, for the time of a tick.
+    pub(super) fn take_controllers(&mut self) -> Controllers {
+        std::mem::replace(&mut self.controllers, Controllers::none())
+    }
+
+    /// Takes all steps that are over before `end`.
+    fn advance_all(&mut self, end: Time) {
+        let before = end.saturating_sub(Span::from_nanos(1));
+        for slot in self.state.replicas.slots() {
+            if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
+                replica.advance_to(before, &mut self.happened);
+                self.take_gaps(slot);
+            }
+        }
+    }
+
+    /// Ends all requests that are still there, and checks what must hold of every run.
+    fn end(&mut self, now: Time) {
+        for place in self.state.requests.all() {
+            let inflight = self.state.requests.remove(place);
+            let service = usize::from(inflight.service);
+            let outputs = match inflight.place {
+                Place::Continuous(slot, key) => match &self.state.replicas.at(slot).engine {
+                    Engine::Continuous(replica) => replica.scheduler().outputs(key).unwrap_or(0),
+                    Engine::Slots(_) => 0,
+                },
+                _ => 0,
+            };
+            self.state.recorder.services[service].ended(&inflight.finished(
+                now,
+                Outcome::Unfinished,
+                outputs,
+            ));
+            let population = &mut self.state.services[service].population;
+            population.set(now, population.value() - 1);
+        }
+        for (service, meter) in self.state.services.iter().zip(&self.state.recorder.services) {
+            assert_eq!(meter.in_system(), 0, "every request has one outcome");
+            assert_eq!(meter.all_arrived(), service.serial, "every request has arrived once");
+            assert_eq!(
+                service.population.integral(now),
+                meter.residence_nanos(),
+                "Little's law, as an identity"
+            );
+        }
+        self.fleet.check(now);
+    }
+
+    fn node_states(&self, at: Time) -> Vec<NodeState> {
+        let view = self.fleet.nodes_view();
+        let state = |node: &scaletwin_core::control::NodeView| NodeState {
+            name: node.name.clone(),
+            cluster: node.cluster.clone(),
+            pool: node.pool.clone(),
+            instance_type: Known::Known(node.instance_type.clone()),
+            capacity_type: Known::Known(node.capacity_type),
+            age: Known::Known(at.since(node.created)),
+            ready: node.ready_since.is_some(),
+        };
+        view.nodes.iter().map(state).collect()
+    }
+
+    fn replica_states(&self, at: Time) -> Vec<ReplicaState> {
+        let view = self.fleet.nodes_view();
+        let node_of = |name: &str| {
+            let node = view.nodes.iter().find(|node| node.pods.iter().any(|pod| pod.name == name));
+            node.map(|node| node.name.clone())
+        };
+        let state = |id| {
+            let replica = self.fleet.replica(id)?;
+            let name = self.fleet.replica_name(id)?;
+            let serving = self.state.replicas.get(id);
+            let (running, waiting, kv) = match serving.map(|serving| &serving.engine) {
+                Some(Engine::Continuous(replica)) => {
+                    let used = replica.scheduler().used_share();
+                    (replica.scheduler().running() as u64, replica.waiting() as u64, Known::Known(used))
+                }
+                Some(Engine::Slots(replica)) => {
+                    (replica.running() as u64, replica.waiting() as u64, Known::Unknown)
+                }
+                None => (0, 0, Known::Unknown),
+            };
+            let phase = match (replica.deleted, replica.bound, replica.ready) {
+                (Some(_), ..) => ReplicaPhase::Draining,
+                (_, None, _) => ReplicaPhase::Pending,
+                (_, _, None) => ReplicaPhase::Starting,
+                _ => ReplicaPhase::Ready,
+            };
+            let deployment = self.fleet.deployment_of(id)?;
+            Some(ReplicaState {
+                node: node_of(&name),
+                name,
+                target: self.fleet.deployment(deployment).target.clone(),
+                phase,
+                age: Known::Known(serving.map_or(at.since(replica.created), |serving| serving.age(at))),
+                running: Known::Known(running),
+                waiting: Known::Known(waiting),
+                kv_used_share: kv,
+            })
+        };
+        self.fleet.replicas().into_iter().filter_map(state).collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! All that a run is built from.
+
+use std::sync::Arc;
+
+use scaletwin_core::model::StepTime;
+use scaletwin_core::random::{Law, Seed};
+use scaletwin_core::record::Slo;
+use scaletwin_core::units::{Civil, Span, Time};
+
+use crate::cluster::routing::Routing;
+use crate::cluster::settings::{ClusterSettings, DeploymentSettings};
+use crate::scrape::signals::{ScrapeSettings, SignalSettings};
+use crate::serving::concurrency::ConcurrencyConfig;
+use crate::serving::continuous::config::SchedulerConfig;
+use crate::traffic::stream::StreamSettings;
+
+/// All that a run is built from, checked.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// The name of the scenario.
+    pub name: String,
+    /// A digest of everything that the run depends on besides the policy: a snapshot of another scenario does not fit.
+    pub fingerprint: String,
+    /// The seed.
+    pub seed: Seed,
+    /// The civil instant of t = 0.
+    pub start: Civil,
+    /// What does not count at the start.
+    pub warm_up: Span,
+    /// Whether the run ends when all requests have ended; otherwise it ends at `cut`.
+    pub ends_when_done: bool,
+    /// When the run is cut, at the latest.
+    pub cut: Time,
+    /// The length of a window of the timeline.
+    pub window: Span,
+    /// The clusters.
+    pub clusters: Vec<ClusterSettings>,
+    /// The services.
+    pub services: Vec<ServiceModel>,
+    /// The deployments of all services.
+    pub deployments: Vec<DeploymentModel>,
+    /// The streams of traffic.
+    pub streams: Vec<StreamSettings>,
+    /// The signals by the names that controllers use.
+    pub signals: Vec<SignalSettings>,
+    /// How exporters are scraped.
+    pub scrape: ScrapeSettings,
+    /// The resolution of the metrics-server.
+    pub metrics_resolution: Span,
+    /// Manifest fields that were waived.
+    pub waived: Vec<String>,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceModel {
+    /// Its name.
+    pub name: String,
+    /// Its objectives.
+    pub slo: Slo,
+    /// How its requests are spread over its ready replicas.
+    pub routing: Routing,
+    /// Requests that may wait before the replicas; `None`: any number.
+    pub queue: Option<u32>,
+    /// Whether its engines produce tokens.
+    pub has_tokens: bool,
+}
+
+/// A deployment with what its replicas do.
+#[derive(Debug, Clone)]
+pub struct DeploymentModel {
+    /// Its place in the fleet.
+    pub settings: DeploymentSettings,
+    /// Its engine.
+    pub engine: EngineSettings,
+    /// What its replicas use.
+    pub usage: UsageSettings,
+}
+
+/// The engine of a deployment's replicas.
+#[derive(Debug, Clone)]
+pub enum EngineSettings {
+    /// Continuous batching.
+    Continuous {
+        /// The scheduler's settings.
+        config: SchedulerConfig,
+        /// How long a step takes.
+        step_time: Arc<dyn StepTime>,
+        /// Requests that may wait in a replica; `None`: any number.
+        queue: Option<u32>,
+        /// The name of the model that it serves.
+        model: String,
+    },
+    /// Concurrency slots.
+    Concurrency {
+        /// The server's settings.
+        config: ConcurrencyConfig,
+        /// The service time at full speed, seconds.
+        service: Law,
+        /// The set-up of a server that stops when it is empty, seconds.
+        set_up: Option<Law>,
+    },
+}
+
+/// What a replica uses. `docs/models/usage.md` has the equations and their basis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageSettings {
+    /// CPU of an idle replica, thousandths of a core.
+    pub cpu_idle_milli: u64,
+    /// CPU of a replica whose engine works all the time, or whose slots are all in use, thousandths of a core.
+    pub cpu_busy_milli: u64,
+    /// Memory of a replica without requests, bytes.
+    pub memory_bytes: u64,
+    /// Memory of each request in it, bytes.
+    pub memory_per_request_bytes: u64,
+    /// Its GPUs, if it has any.
+    pub gpu: Option<GpuSettings>,
+}
+
+/// The GPUs of a replica.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GpuSettings {
+    /// How many.
+    pub gpus: u32,
+    /// Memory of each, MiB.
+    pub memory_mib: f64,
+    /// Memory that the server reserves of each, MiB.
+    pub reserved_mib: f64,
+    /// What a step costs in operations and bytes, if it is known.
+    pub cost: Option<StepCost>,
+}
+
+/// What a step costs, and what the GPUs could do, all of a replica together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepCost {
+    /// Operations for each token.
+    pub flops_per_token: f64,
+    /// Operations for each pair of a token and one that it attends to.
+    pub flops_per_attended: f64,
+    /// Operations per second at most.
+    pub peak_flops: f64,
+    /// Bytes of weights read in each step.
+    pub bytes_per_step: f64,
+    /// Bytes read for each token in a context.
+    pub bytes_per_context_token: f64,
+    /// Bytes per second at most.
+    pub peak_bytes: f64,
+}
