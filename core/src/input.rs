@@ -12,9 +12,9 @@ mod read;
 mod source;
 mod yaml;
 
-pub use keys::{Fields, Keys, OrDefault, ReadKeys};
+pub use keys::{Field, Fields, Keys, OrDefault, ReadKeys, default_text};
 pub use node::{Entry, Node, PathError, Value};
 pub use problem::{Problem, Problems, Severity, suggestion};
-pub use read::{At, Count, NonNegative, Positive, Read, Shape};
+pub use read::{At, Count, NonNegative, Period, Positive, Read, Shape};
 pub use source::{Place, Source};
 pub use yaml::{parse, parse_documents};

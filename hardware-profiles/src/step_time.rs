@@ -4,14 +4,45 @@
 
 use scaletwin_core::model::{DecodeRun, StepShape, StepTime};
 use scaletwin_core::units::Femtos;
+use serde::Serialize;
 
 use crate::{Accelerator, Model};
 
 /// One nanosecond, the shortest step.
 const SHORTEST: u64 = 1_000_000;
 
+/// One of the models below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepTimeModel {
+    /// Every step takes the same time.
+    Fixed(Fixed),
+    /// Linear in tokens, sequences and contexts.
+    Linear(Linear),
+    /// The larger of computation and memory traffic.
+    Roofline(Roofline),
+}
+
+impl StepTime for StepTimeModel {
+    fn step(&self, shape: &StepShape) -> Femtos {
+        match self {
+            StepTimeModel::Fixed(model) => model.step(shape),
+            StepTimeModel::Linear(model) => model.step(shape),
+            StepTimeModel::Roofline(model) => model.step(shape),
+        }
+    }
+
+    fn decode_run(&self, shape: &StepShape) -> DecodeRun {
+        match self {
+            StepTimeModel::Fixed(model) => model.decode_run(shape),
+            StepTimeModel::Linear(model) => model.decode_run(shape),
+            StepTimeModel::Roofline(model) => model.decode_run(shape),
+        }
+    }
+}
+
 /// Every step takes the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Fixed {
     /// The time.
     pub step: Femtos,
@@ -29,7 +60,7 @@ impl StepTime for Fixed {
 
 /// A step takes `base` + `per_prefill_token` × prompt tokens + `per_sequence` × sequences + `per_context_token` ×
 /// tokens in the contexts of all sequences after the step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Linear {
     /// The constant part, at least 1 ns.
     pub base: Femtos,
@@ -60,7 +91,7 @@ impl StepTime for Linear {
 }
 
 /// A step takes `overhead` + the larger of its computation and its memory traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Roofline {
     /// The constant part, at least 1 ns.
     pub overhead: Femtos,

@@ -104,13 +104,34 @@ pub trait ReadKeys: Sized {
     fn fields() -> Fields;
 }
 
-/// The keys of a map for the reference: name, description, shape, default as written (`None`: required).
+/// The keys of a map for the reference.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fields {
     /// What the map is.
     pub doc: String,
     /// The keys in order.
-    pub keys: Vec<(&'static str, String, Shape, Option<&'static str>)>,
+    pub keys: Vec<Field>,
+}
+
+/// A key for the reference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub doc: String,
+    /// What is expected.
+    pub shape: Shape,
+    /// Whether it has to be written.
+    pub required: bool,
+    /// What holds where it is not written, if that can be said in a word.
+    pub default: Option<String>,
+}
+
+/// The text of a default, if that can be said in a word.
+#[must_use]
+pub fn default_text<T: Read + OrDefault<D>, D>(default: D) -> Option<String> {
+    T::or_default(default, &Place::nowhere()).written()
 }
 
 impl Fields {
@@ -123,15 +144,15 @@ impl Fields {
             properties.insert("kind".into(), json!({"const": kind}));
             required.push("kind");
         }
-        for (name, doc, shape, default) in &self.keys {
-            let mut schema = shape.schema.clone();
+        for field in &self.keys {
+            let mut schema = field.shape.schema.clone();
             if let Some(schema) = schema.as_object_mut() {
-                let note = default.map_or(String::new(), |text| format!(" Default: {text}."));
-                schema.insert("description".into(), format!("{doc}{note}").into());
+                let note = field.default.as_ref().map_or(String::new(), |text| format!(" Default: {text}."));
+                schema.insert("description".into(), format!("{}{note}", field.doc).into());
             }
-            properties.insert((*name).to_owned(), schema);
-            if default.is_none() {
-                required.push(name);
+            properties.insert(field.name.to_owned(), schema);
+            if field.required {
+                required.push(field.name);
             }
         }
         json!({
@@ -204,12 +225,13 @@ macro_rules! keys {
             fn fields() -> $crate::input::Fields {
                 $crate::input::Fields {
                     doc: [$($doc),+].concat().trim().to_owned(),
-                    keys: vec![$((
-                        $crate::keys!(@name $field),
-                        [$($field_doc),+].concat().trim().to_owned(),
-                        <$type as $crate::input::Read>::shape(),
-                        $crate::keys!(@default $($default)?),
-                    )),*],
+                    keys: vec![$($crate::input::Field {
+                        name: $crate::keys!(@name $field),
+                        doc: [$($field_doc),+].concat().trim().to_owned(),
+                        shape: <$type as $crate::input::Read>::shape(),
+                        required: $crate::keys!(@required $($default)?),
+                        default: $crate::keys!(@default $type $(, $default)?),
+                    }),*],
                 }
             }
         }
@@ -240,8 +262,10 @@ macro_rules! keys {
     (@field $keys:ident, $problems:ident, $field:ident, $type:ty, $default:expr) => {
         $keys.or::<$type, _>($crate::keys!(@name $field), $default, $problems)
     };
-    (@default) => { None };
-    (@default $default:expr) => { Some(stringify!($default)) };
+    (@required) => { true };
+    (@required $default:expr) => { false };
+    (@default $type:ty) => { None };
+    (@default $type:ty, $default:expr) => { $crate::input::default_text::<$type, _>($default) };
 }
 
 /// Declares an enum whose variants are written as names.
@@ -310,6 +334,10 @@ macro_rules! names {
             fn shape() -> $crate::input::Shape {
                 let phrase = format!("one of {}", [$($text),*].join(", "));
                 $crate::input::Shape::new(phrase, serde_json::json!({"enum": [$($text),*]}))
+            }
+
+            fn written(&self) -> Option<String> {
+                Some(self.name().to_owned())
             }
         }
     };
@@ -536,7 +564,7 @@ mod tests {
     fn the_reference_names_every_key() {
         let schema = Thing::shape().schema;
         assert_eq!(schema["properties"]["many"]["description"], "How many.");
-        assert_eq!(schema["properties"]["type"]["description"], "The type of it. Default: None.");
+        assert_eq!(schema["properties"]["type"]["description"], "The type of it.");
         assert_eq!(schema["required"], serde_json::json!(["many", "long"]));
     }
 }

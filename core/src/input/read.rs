@@ -16,6 +16,11 @@ pub trait Read: Sized {
 
     /// What is expected.
     fn shape() -> Shape;
+
+    /// How the value is written, if that can be said in a word.
+    fn written(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What is expected at a place: a phrase for people and a JSON Schema for editors.
@@ -64,6 +69,10 @@ impl<T: Read> Read for At<T> {
 
     fn shape() -> Shape {
         T::shape()
+    }
+
+    fn written(&self) -> Option<String> {
+        self.value.written()
     }
 }
 
@@ -143,6 +152,10 @@ impl Read for String {
     fn shape() -> Shape {
         Shape::new("a text", json!({"type": "string"}))
     }
+
+    fn written(&self) -> Option<String> {
+        Some(self.clone())
+    }
 }
 
 impl Read for bool {
@@ -155,6 +168,10 @@ impl Read for bool {
 
     fn shape() -> Shape {
         Shape::new("true or false", json!({"type": "boolean"}))
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
     }
 }
 
@@ -177,6 +194,10 @@ macro_rules! read_whole {
                     format!("a whole number, {} to {}", <$type>::MIN, <$type>::MAX),
                     json!({"type": "integer", "minimum": <$type>::MIN, "maximum": <$type>::MAX}),
                 )
+            }
+
+            fn written(&self) -> Option<String> {
+                Some(self.to_string())
             }
         }
     )*};
@@ -201,6 +222,10 @@ impl Read for Count {
             "a whole number, at least 1",
             json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}),
         )
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.0.to_string())
     }
 }
 
@@ -237,6 +262,10 @@ macro_rules! read_float {
             fn shape() -> Shape {
                 Shape::new($phrase, $schema)
             }
+
+            fn written(&self) -> Option<String> {
+                Some(self.0.to_string())
+            }
         }
     };
 }
@@ -265,6 +294,10 @@ impl Read for Share {
 
     fn shape() -> Shape {
         Shape::new("a share, 0 to 1", json!({"type": "number", "minimum": 0, "maximum": 1}))
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
     }
 }
 
@@ -305,6 +338,32 @@ impl Read for Span {
             json!({"type": "string", "examples": ["15s", "1m30s", "250ms"]}),
         )
     }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// A length of time above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Span);
+
+impl Read for Period {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Period> {
+        let span = Span::read(node, problems)?;
+        if span.is_zero() {
+            return unexpected(node, "a length of time above 0", problems);
+        }
+        Some(Period(span))
+    }
+
+    fn shape() -> Shape {
+        Span::shape()
+    }
+
+    fn written(&self) -> Option<String> {
+        self.0.written()
+    }
 }
 
 impl Read for Femtos {
@@ -320,6 +379,10 @@ impl Read for Femtos {
             "a short time such as 60us or 88ps",
             json!({"type": "string", "examples": ["60us", "88ps", "20ms"]}),
         )
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
     }
 }
 
@@ -349,6 +412,10 @@ impl Read for Rate {
     fn shape() -> Shape {
         Shape::new("a rate such as 8/s", json!({"type": "string", "examples": ["8/s", "480/m"]}))
     }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
 }
 
 /// Reads a quantity written as a text or as a plain number, both of which Kubernetes takes.
@@ -373,6 +440,10 @@ impl Read for Quantity {
     fn shape() -> Shape {
         Shape::new("a quantity such as 500m or 2", json!({"type": ["string", "number"]}))
     }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
 }
 
 impl Read for Bytes {
@@ -382,5 +453,9 @@ impl Read for Bytes {
 
     fn shape() -> Shape {
         Shape::new("a size such as 80Gi or 24GB", json!({"type": ["string", "integer"]}))
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
     }
 }

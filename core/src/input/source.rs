@@ -38,6 +38,12 @@ impl Place {
         Place::new(source, 0, 0)
     }
 
+    /// A place in an empty source, for values that are written nowhere.
+    #[must_use]
+    pub fn nowhere() -> Place {
+        Place::start_of(&Arc::new(Source { name: String::new(), text: String::new() }))
+    }
+
     /// The source this place is in.
     #[must_use]
     pub fn source(&self) -> &Arc<Source> {

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub scenario: String,
     /// A digest of what the run was built from: another scenario does not fit.
     pub fingerprint: String,
+    /// A digest of the policy. Under the same one its controllers go on; others join at the cut.
+    pub policy: String,
     /// The seed of the run.
     pub seed: Seed,
     /// The civil instant of t = 0.

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use rand_core::Rng;
 use rand_distr::Distribution;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{normal_quantile, to_uniform};
@@ -15,7 +16,8 @@ use crate::units::Span;
 /// A law on [0, ∞), sampled with the same bits on every machine.
 ///
 /// All but [`Law::Gamma`] use one uniform a draw and are monotone in it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Law {
     /// Always `value`.
     Constant {

@@ -5,7 +5,6 @@ use scaletwin_core::control::{
     TargetName,
 };
 use scaletwin_core::input::Count;
-use scaletwin_core::units::Span;
 
 scaletwin_core::keys! {
     /// Keeps a target at one number of replicas, whatever happens.
@@ -23,13 +22,14 @@ scaletwin_core::keys! {
 pub struct Fixed {
     target: TargetName,
     replicas: i32,
+    schedule: Schedule,
 }
 
 impl Fixed {
-    /// Keeps `target` at `replicas`.
+    /// Keeps `target` at `replicas`, looking at these times.
     #[must_use]
-    pub fn new(target: TargetName, replicas: i32) -> Fixed {
-        Fixed { target, replicas }
+    pub fn new(target: TargetName, replicas: i32, schedule: Schedule) -> Fixed {
+        Fixed { target, replicas, schedule }
     }
 }
 
@@ -37,7 +37,7 @@ impl Policy for Fixed {
     fn needs(&self) -> Needs {
         Needs {
             scope: Scope { targets: vec![self.target.clone()], ..Scope::default() },
-            schedule: Schedule::every(Span::from_secs(15)),
+            schedule: self.schedule,
             writes: vec![Aspect::Replicas(self.target.clone())],
             ..Needs::default()
         }

@@ -10,7 +10,7 @@ use scaletwin_core::control::{
     Action, Aspect, Decision, Launch, Needs, NodesView, Observation, Offer, PokeKind, Policy, Reason,
     Resources, Schedule, Scope, State, StateMismatch,
 };
-use scaletwin_core::input::At;
+use scaletwin_core::input::{At, Period};
 use scaletwin_core::units::{Span, Time};
 
 scaletwin_core::keys! {
@@ -20,7 +20,7 @@ scaletwin_core::keys! {
         /// The cluster. Default: the only one.
         pub cluster: Option<At<String>> = None,
         /// From one look to the next, besides those for pending pods.
-        pub period: Span = Span::from_secs(10),
+        pub period: Period = Period(Span::from_secs(10)),
         /// How long a node is empty before it is given back.
         pub idle_timeout: Span = Span::from_secs(600),
     }

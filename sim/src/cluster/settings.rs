@@ -5,9 +5,10 @@ use std::sync::Arc;
 use scaletwin_core::control::{CapacityType, ContainerRequests, Resources, TargetName};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::Span;
+use serde::Serialize;
 
 /// A cluster.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusterSettings {
     /// Its name.
     pub name: String,
@@ -16,7 +17,7 @@ pub struct ClusterSettings {
 }
 
 /// A node pool: nodes of one instance type.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PoolSettings {
     /// Its name.
     pub name: String,
@@ -28,6 +29,8 @@ pub struct PoolSettings {
     pub zone: String,
     /// What pods can use of a node.
     pub allocatable: Resources,
+    /// What its GPUs are, if it has any.
+    pub accelerator: Option<String>,
     /// The price of a node, dollars per hour.
     pub price_usd_per_hour: Option<f64>,
     /// The fewest nodes, which are there at the start.
@@ -39,7 +42,7 @@ pub struct PoolSettings {
 }
 
 /// A deployment: replicas of one server, which is a scale target.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeploymentSettings {
     /// Its name as a scale target.
     pub target: TargetName,
@@ -68,7 +71,7 @@ pub struct DeploymentSettings {
 }
 
 /// A readiness probe: after `initial_delay`, every `period`. A period of zero notices at once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     /// The first probe, after the start of the container.
     pub initial_delay: Span,

@@ -140,11 +140,12 @@ pub struct GpuFigures {
     pub used_mib: f64,
 }
 
-/// The label sets of a series, in the order in which [`values`] gives their values.
+/// The label sets of a series, in the order in which [`values`] gives their values. The label `model_name` is the same
+/// for all series of a replica, which adds it.
 #[must_use]
-pub fn variants(name: &str, model: &str) -> Vec<Vec<(String, String)>> {
+pub fn variants(name: &str) -> Vec<Vec<(String, String)>> {
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let vllm = || vec![label("model_name", model), label("engine", "0")];
+    let vllm = || vec![label("engine", "0")];
     let Some(found) = signal(name) else { return Vec::new() };
     if let (Kind::Histogram(bounds), Some("_bucket")) = (found.kind, found.suffix(name)) {
         let bounds = bounds.iter().map(|bound| le(*bound)).chain(std::iter::once("+Inf".to_owned()));
@@ -158,7 +159,7 @@ pub fn variants(name: &str, model: &str) -> Vec<Vec<(String, String)>> {
             REASONS.iter().map(with).collect()
         }
         "vllm:admission_rejections_total" => {
-            vec![vec![label("model_name", model), label("reason", "max_num_queued_reqs")]]
+            vec![vec![label("reason", "max_num_queued_reqs")]]
         }
         "http_requests_total" => ["2xx", "4xx"]
             .iter()
@@ -290,11 +291,11 @@ mod tests {
                 _ => vec![signal.name.to_owned()],
             };
             for name in names {
-                let variants = variants(&name, "m");
+                let variants = variants(&name);
                 let series = [ScrapedSeries { name: name.clone(), variants: variants.clone() }];
                 let counters = ReplicaCounters::for_series(&series);
                 assert_eq!(values(&name, &exposed(&counters)).len(), variants.len(), "{name}");
-                for label in signal.labels {
+                for label in signal.labels.iter().filter(|label| **label != "model_name") {
                     assert!(
                         variants.iter().all(|set| set.iter().any(|(name, _)| name == label)),
                         "{name} has {label}"
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn histograms_count_in_their_own_buckets() {
         let name = "vllm:time_to_first_token_seconds_bucket";
-        let series = [ScrapedSeries { name: name.into(), variants: variants(name, "m") }];
+        let series = [ScrapedSeries { name: name.into(), variants: variants(name) }];
         let mut counters = ReplicaCounters::for_series(&series);
         counters.observe("vllm:time_to_first_token_seconds", 0.3, 2);
         counters.observe("vllm:e2e_request_latency_seconds", 0.3, 1);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::units::{Span, Time};
+use serde::Serialize;
 
 use super::history::{History, Subject};
 
@@ -29,7 +30,7 @@ scaletwin_core::names! {
 }
 
 /// A signal: a metric name that a controller uses, and the series behind it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SignalSettings {
     /// The name that controllers use.
     pub name: String,
@@ -46,7 +47,7 @@ pub struct SignalSettings {
 }
 
 /// How series are scraped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ScrapeSettings {
     /// From one scrape of a target to the next.
     pub interval: Span,

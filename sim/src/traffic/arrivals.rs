@@ -5,7 +5,7 @@ use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 /// A renewal process: independent gaps between arrivals, and independent lengths.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GeneratorSettings {
     /// The gaps between arrivals in seconds.
     pub gaps: Law,
@@ -30,9 +30,9 @@ pub struct GeneratorState {
 }
 
 impl GeneratorState {
-    /// The start of the generator of stream `name`.
+    /// The start, at `from`, of the generator of stream `name`.
     #[must_use]
-    pub fn new(settings: &GeneratorSettings, seed: Seed, name: &str) -> GeneratorState {
+    pub fn new(settings: &GeneratorSettings, seed: Seed, name: &str, from: Time) -> GeneratorState {
         let component = |what: &str| seed.component(&format!("{what}/{name}"));
         let mut state = GeneratorState {
             gaps: component("arrivals"),
@@ -40,7 +40,7 @@ impl GeneratorState {
             output: component("output-tokens"),
             next: None,
         };
-        state.next = state.arrival(settings, 0, Time::ZERO);
+        state.next = state.arrival(settings, 0, from);
         state
     }
 
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn it_ends_after_its_requests() {
         let settings = settings(Some(3));
-        let mut state = GeneratorState::new(&settings, Seed(1), "s");
+        let mut state = GeneratorState::new(&settings, Seed(1), "s", Time::ZERO);
         let all: Vec<_> = std::iter::from_fn(|| state.take(&settings)).collect();
         assert_eq!(all.len(), 3);
         assert!(all.iter().all(|(_, _, prompt, output)| (1..=4_096).contains(prompt) && *output == 7));
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn its_rate_is_that_of_its_gaps() {
         let settings = settings(Some(100_000));
-        let mut state = GeneratorState::new(&settings, Seed(1), "s");
+        let mut state = GeneratorState::new(&settings, Seed(1), "s", Time::ZERO);
         let last = std::iter::from_fn(|| state.take(&settings)).last().unwrap().1.as_secs_f64();
         assert!((last / 10_000.0 - 1.0).abs() < 5.0 / 100_000f64.sqrt(), "{last}");
     }
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn streams_have_their_own_luck() {
         let settings = settings(None);
-        let first = |name| GeneratorState::new(&settings, Seed(1), name).next_at();
+        let first = |name| GeneratorState::new(&settings, Seed(1), name, Time::ZERO).next_at();
         assert_ne!(first("a"), first("b"));
         assert_eq!(first("a"), first("a"));
     }

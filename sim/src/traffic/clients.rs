@@ -6,7 +6,7 @@ use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 /// A fixed number of clients, each of which sends its next request a think time after its last has ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClosedLoopSettings {
     /// How many clients.
     pub clients: u32,
@@ -84,7 +84,7 @@ impl ClosedLoopState {
 }
 
 /// What a client does when an answer does not come, or comes late.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct ClientSettings {
     /// After this the client gives up: the request has timed out.
     pub timeout: Option<Law>,
@@ -97,7 +97,7 @@ pub struct ClientSettings {
 }
 
 /// How a client tries again.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RetrySettings {
     /// The most retries of one request.
     pub most: u16,

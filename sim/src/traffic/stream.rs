@@ -13,7 +13,7 @@ use super::request::Request;
 use super::trace::{Row, RowTime, TraceError, TraceFormat, TraceReader};
 
 /// A stream of traffic for one service.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StreamSettings {
     /// Its name.
     pub name: String,
@@ -29,12 +29,15 @@ pub struct StreamSettings {
     pub queue_timeout: Option<Span>,
     /// Whether answers are cut by the request's own bound, rather than ended by the model.
     pub cut: bool,
+    /// Where its own time begins: nothing arrives before.
+    pub from: Time,
     /// Nothing arrives at this instant or later.
     pub until: Time,
 }
 
 /// Where requests come from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SourceSettings {
     /// A trace file.
     Trace(TraceSettings),
@@ -45,9 +48,10 @@ pub enum SourceSettings {
 }
 
 /// A trace file and what is made of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TraceSettings {
-    /// The file.
+    /// The file. Where it lies changes nothing.
+    #[serde(skip)]
     pub path: PathBuf,
     /// Its format.
     pub format: TraceFormat,
@@ -116,7 +120,7 @@ impl Stream {
                 copies: seed.component(&format!("copies/{name}")),
             }),
             SourceSettings::Generator(generator) => {
-                SourceState::Generator(GeneratorState::new(generator, seed, &name))
+                SourceState::Generator(GeneratorState::new(generator, seed, &name, settings.from))
             }
             SourceSettings::ClosedLoop(closed) => {
                 SourceState::ClosedLoop(ClosedLoopState::new(closed, seed, &name))
@@ -261,7 +265,7 @@ impl Stream {
             }
             let number = state.given;
             state.given += copies;
-            let at = Time::ZERO + scaled(offset - settings.slice.0, settings.speed);
+            let at = self.settings.from.saturating_add(scaled(offset - settings.slice.0, settings.speed));
             let request = Request {
                 priority: row.priority.unwrap_or(self.settings.priority),
                 service: row.service,
@@ -295,8 +299,8 @@ impl Stream {
         else {
             return Vec::new();
         };
-        let until = self.settings.until;
-        let first = |client| state.next(settings, client, Time::ZERO).map(|at| (at, client));
+        let (from, until) = (self.settings.from, self.settings.until);
+        let first = |client| state.next(settings, client, from).map(|at| (at, client));
         (0..settings.clients).filter_map(first).filter(|(at, _)| *at < until).collect()
     }
 

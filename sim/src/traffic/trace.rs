@@ -105,13 +105,18 @@ impl TraceError {
     }
 }
 
+impl TraceError {
+    /// The file, the place and what is wrong, in one line.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let place = self.place.map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
+        format!("{}{place}: {}", self.path.display(), self.message)
+    }
+}
+
 impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some((line, column)) = self.place {
-            write!(f, ":{line}:{column}")?;
-        }
-        write!(f, ": {}", self.message)?;
+        f.write_str(&self.headline())?;
         if let Some((line, _)) = self.place.filter(|_| !self.excerpt.is_empty()) {
             write!(f, "\n{line:>5} | {}", self.excerpt)?;
         }

@@ -491,7 +491,7 @@ impl World {
         if let (Engine::Continuous(replica), EngineSettings::Continuous { step_time, .. }) =
             (&mut serving.engine, settings)
         {
-            replica.begin(now, step_time.as_ref(), &mut self.happened);
+            replica.begin(now, step_time, &mut self.happened);
         }
         self.take_happened(handle.slot, calendar);
         self.plan_next(handle.slot, calendar);

@@ -9,6 +9,7 @@ use scaletwin_core::control::{
 use scaletwin_core::units::{Span, Time};
 
 use super::event::Event;
+use super::settings::{DeploymentModel, EngineSettings};
 use super::{World, WorldError};
 use crate::cluster::entities::ReplicaId;
 use crate::engine::{Calendar, Phase};
@@ -62,13 +63,17 @@ impl World {
     }
 
     fn deployment_labels(&self, place: usize) -> Vec<(String, String)> {
-        let settings = &self.settings.deployments[place].settings;
+        let DeploymentModel { settings, engine, .. } = &self.settings.deployments[place];
         let service = &self.settings.services[settings.service].name;
-        vec![
+        let mut labels = vec![
             ("namespace".to_owned(), "default".to_owned()),
             ("service".to_owned(), service.clone()),
             ("deployment".to_owned(), settings.name.clone()),
-        ]
+        ];
+        if let EngineSettings::Continuous { model, .. } = engine {
+            labels.push(("model_name".to_owned(), model.clone()));
+        }
+        labels
     }
 
     /// All that is scraped: replicas in the order of their numbers, and the deployments.

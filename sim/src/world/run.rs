@@ -25,7 +25,6 @@ use crate::scrape::metrics_server::MetricsServer;
 use crate::scrape::signals::{ScrapedSeries, SignalBoard};
 use crate::traffic::stream::{Stream, StreamState, Traffic};
 use crate::traffic::trace::TraceError;
-use crate::world::settings::EngineSettings;
 
 /// A run.
 pub struct Run {
@@ -84,8 +83,8 @@ impl Run {
         Ok(run)
     }
 
-    /// The run that a snapshot was taken of, going on from there. `controllers` are those of the snapshot's policy, in
-    /// its state, or with `other_policy` those of another one, which join now.
+    /// The run that a snapshot was taken of, going on from there. The controllers of its own policy take up their state;
+    /// those of another one join now.
     ///
     /// # Errors
     /// When the snapshot is of another scenario, or a trace cannot be read.
@@ -93,8 +92,8 @@ impl Run {
         settings: Arc<RunSettings>,
         mut controllers: Controllers,
         snapshot: &Snapshot,
-        other_policy: bool,
     ) -> Result<Run, ResumeError> {
+        let other_policy = snapshot.policy != settings.policy;
         if snapshot.fingerprint != settings.fingerprint || snapshot.seed != settings.seed {
             let detail = format!("it was taken of {:?} with seed {}", snapshot.scenario, snapshot.seed.0);
             return Err(SnapshotError::Other(detail).into());
@@ -222,6 +221,7 @@ impl Run {
             version: Snapshot::VERSION,
             scenario: world.settings.name.clone(),
             fingerprint: world.settings.fingerprint.clone(),
+            policy: world.settings.policy.clone(),
             seed: world.settings.seed,
             start: world.settings.start,
             at,
@@ -239,14 +239,10 @@ fn deployments(settings: &RunSettings) -> Vec<crate::cluster::settings::Deployme
 
 /// The board of the signals of a run: the series that they need, each once.
 fn board(settings: &RunSettings) -> SignalBoard {
-    let model = settings.deployments.iter().find_map(|deployment| match &deployment.engine {
-        EngineSettings::Continuous { model, .. } => Some(model.as_str()),
-        EngineSettings::Concurrency { .. } => None,
-    });
     let mut series: Vec<ScrapedSeries> = Vec::new();
     for signal in &settings.signals {
         if !series.iter().any(|known| known.name == signal.series) {
-            let variants = variants(&signal.series, model.unwrap_or("model"));
+            let variants = variants(&signal.series);
             series.push(ScrapedSeries { name: signal.series.clone(), variants });
         }
     }

@@ -1,11 +1,10 @@
 //! All that a run is built from.
 
-use std::sync::Arc;
-
-use scaletwin_core::model::StepTime;
 use scaletwin_core::random::{Law, Seed};
 use scaletwin_core::record::Slo;
 use scaletwin_core::units::{Civil, Span, Time};
+use scaletwin_hardware::step_time::StepTimeModel;
+use serde::Serialize;
 
 use crate::cluster::routing::Routing;
 use crate::cluster::settings::{ClusterSettings, DeploymentSettings};
@@ -15,13 +14,19 @@ use crate::serving::continuous::config::SchedulerConfig;
 use crate::traffic::stream::StreamSettings;
 
 /// All that a run is built from, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunSettings {
     /// The name of the scenario.
     pub name: String,
-    /// A digest of everything that the run depends on besides the policy: a snapshot of another scenario does not fit.
+    /// A digest of everything that the run depends on besides seed and policy: a snapshot of another scenario does not
+    /// fit.
+    #[serde(skip)]
     pub fingerprint: String,
+    /// A digest of the policy.
+    #[serde(skip)]
+    pub policy: String,
     /// The seed.
+    #[serde(skip)]
     pub seed: Seed,
     /// The civil instant of t = 0.
     pub start: Civil,
@@ -48,11 +53,12 @@ pub struct RunSettings {
     /// The resolution of the metrics-server.
     pub metrics_resolution: Span,
     /// Manifest fields that were waived.
+    #[serde(skip)]
     pub waived: Vec<String>,
 }
 
 /// A service.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ServiceModel {
     /// Its name.
     pub name: String,
@@ -67,7 +73,7 @@ pub struct ServiceModel {
 }
 
 /// A deployment with what its replicas do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeploymentModel {
     /// Its place in the fleet.
     pub settings: DeploymentSettings,
@@ -78,14 +84,15 @@ pub struct DeploymentModel {
 }
 
 /// The engine of a deployment's replicas.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EngineSettings {
     /// Continuous batching.
     Continuous {
         /// The scheduler's settings.
         config: SchedulerConfig,
         /// How long a step takes.
-        step_time: Arc<dyn StepTime>,
+        step_time: StepTimeModel,
         /// Requests that may wait in a replica; `None`: any number.
         queue: Option<u32>,
         /// The name of the model that it serves.
@@ -103,7 +110,7 @@ pub enum EngineSettings {
 }
 
 /// What a replica uses. `docs/models/usage.md` has the equations and their basis.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UsageSettings {
     /// CPU of an idle replica, thousandths of a core.
     pub cpu_idle_milli: u64,
@@ -118,7 +125,7 @@ pub struct UsageSettings {
 }
 
 /// The GPUs of a replica.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GpuSettings {
     /// How many.
     pub gpus: u32,
@@ -131,7 +138,7 @@ pub struct GpuSettings {
 }
 
 /// What a step costs, and what the GPUs could do, all of a replica together.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StepCost {
     /// Operations for each token.
     pub flops_per_token: f64,

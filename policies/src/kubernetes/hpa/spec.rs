@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{MetricName, MetricQuery, ObjectName, Resource, TargetName};
-use scaletwin_core::input::{At, Count, NonNegative, Problem, Problems};
+use scaletwin_core::input::{At, Count, NonNegative, Period, Problem, Problems};
 use scaletwin_core::units::{Quantity, Span};
+use serde::Serialize;
 
 /// The settings of an HPA, with the defaults of the API filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HpaSettings {
     /// `minReplicas`, at least 0.
     pub min_replicas: i32,
@@ -30,7 +31,8 @@ impl HpaSettings {
 }
 
 /// One of the metrics.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MetricSource {
     /// `Resource`, or `ContainerResource` with a container.
     Resource {
@@ -111,7 +113,8 @@ impl MetricSource {
 }
 
 /// The target of a resource metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResourceTarget {
     /// Percent of the requests.
     Utilization(i32),
@@ -120,7 +123,8 @@ pub enum ResourceTarget {
 }
 
 /// The target of an object or external metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ValueTarget {
     /// The value itself, milli-units.
     Value(i64),
@@ -129,7 +133,7 @@ pub enum ValueTarget {
 }
 
 /// `behavior` with both directions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Behavior {
     /// `scaleUp`.
     pub scale_up: Rules,
@@ -160,7 +164,7 @@ impl Behavior {
 }
 
 /// The rules of one direction.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rules {
     /// `stabilizationWindowSeconds`, 0 to 1 h.
     pub stabilization_window: Span,
@@ -173,7 +177,7 @@ pub struct Rules {
 }
 
 /// A budget of change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ScalingPolicy {
     /// In what it counts.
     pub kind: PolicyType,
@@ -206,7 +210,7 @@ scaletwin_core::names! {
 }
 
 /// The flags of the controller.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ControllerSettings {
     /// `--horizontal-pod-autoscaler-tolerance`.
     pub tolerance: f64,
@@ -237,7 +241,7 @@ scaletwin_core::keys! {
     #[derive(Debug, Clone)]
     pub struct ControllerSpec {
         /// `--horizontal-pod-autoscaler-sync-period`: from one look at an HPA to the next.
-        pub sync_period: Span = Span::from_secs(15),
+        pub sync_period: Period = Period(Span::from_secs(15)),
         /// The first look, after the start of the run. Default: drawn from the seed, below the sync period.
         pub offset: Option<Span> = None,
         /// `--horizontal-pod-autoscaler-tolerance`.
@@ -295,7 +299,7 @@ impl Default for ControllerSpec {
     fn default() -> ControllerSpec {
         let settings = ControllerSettings::default();
         ControllerSpec {
-            sync_period: Span::from_secs(15),
+            sync_period: Period(Span::from_secs(15)),
             offset: None,
             tolerance: NonNegative(settings.tolerance),
             downscale_stabilization: settings.downscale_stabilization,

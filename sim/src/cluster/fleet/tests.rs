@@ -22,6 +22,7 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         capacity_type: CapacityType::OnDemand,
         zone: "a".into(),
         allocatable: gpus(2_000),
+        accelerator: None,
         price_usd_per_hour: Some(3.0),
         min_nodes,
         max_nodes: 3,

@@ -34,6 +34,7 @@ fn stream_settings(trace: TraceSettings) -> StreamSettings {
         priority: 0,
         queue_timeout: None,
         cut: false,
+        from: Time::ZERO,
         until: Time::NEVER,
     }
 }

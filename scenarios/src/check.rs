@@ -1,0 +1,166 @@
+//! From a scenario as written to settings that a run can be built from. All problems come at once.
+
+mod cluster;
+mod engine;
+pub(crate) mod policy;
+mod service;
+mod signals;
+mod traffic;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
+use scaletwin_core::random::Seed;
+use scaletwin_core::units::Time;
+use scaletwin_sim::cluster::fleet::Fleet;
+use scaletwin_sim::scrape::signals::ScrapeSettings;
+use scaletwin_sim::world::settings::{DeploymentModel, RunSettings};
+
+use crate::files::Files;
+use crate::spec::policy::PolicyFileSpec;
+use crate::spec::{End, ScenarioSpec};
+use policy::CheckedPolicy;
+
+/// A policy as written, and the folder that its manifests are relative to.
+pub(crate) struct PolicyText<'a> {
+    pub spec: &'a PolicyFileSpec,
+    pub folder: &'a Path,
+    pub files: &'a Files,
+}
+
+/// Checks everything that can be wrong besides the shape. `None` when an error was pushed.
+pub(crate) fn check(
+    spec: &ScenarioSpec,
+    folder: &Path,
+    policy: &PolicyText<'_>,
+    problems: &mut Problems,
+) -> Option<(RunSettings, CheckedPolicy)> {
+    let clusters = cluster::clusters(&spec.clusters, problems);
+    let (services, deployments) = service::services(spec, &clusters, problems);
+    let (streams, start) = traffic::streams(spec, folder, &services, &deployments, problems);
+    let signals = signals::signals(spec, &services, &deployments, problems);
+    let seen = policy::Seen { clusters: &clusters, deployments: &deployments, signals: &signals };
+    let policy = policy::check(policy, &seen, problems);
+    let cut = match (spec.end, &spec.duration) {
+        (End::Cut, Some(duration)) => Time::ZERO.saturating_add(duration.value),
+        (End::Cut, None) => {
+            let problem = Problem::without_place("end: cut needs a duration");
+            problems.push(problem.hint("add duration: 1h, or end: drain"));
+            Time::NEVER
+        }
+        (End::Drain, _) => Time::NEVER,
+    };
+    if let Some(duration) = &spec.duration
+        && duration.value <= spec.warm_up
+    {
+        problems.error(&duration.place, "the duration is not longer than the warm-up: nothing would count");
+    }
+    if problems.any_error() {
+        return None;
+    }
+    let settings = RunSettings {
+        name: spec.name.clone(),
+        fingerprint: String::new(),
+        policy: String::new(),
+        seed: Seed(spec.seed),
+        start,
+        warm_up: spec.warm_up,
+        ends_when_done: spec.end == End::Drain,
+        cut,
+        window: spec.window.0,
+        clusters,
+        services,
+        deployments,
+        streams,
+        signals,
+        scrape: ScrapeSettings { interval: spec.scrape.interval.0, lag: spec.scrape.lag },
+        metrics_resolution: spec.metrics_server.resolution.0,
+        waived: policy.waived.clone(),
+    };
+    check_start(spec, &settings, &policy, problems);
+    check_replicas(spec, &settings.deployments, &policy, problems);
+    (!problems.any_error()).then_some((settings, policy))
+}
+
+/// Replicas of the start find nodes, or somebody adds them.
+fn check_start(spec: &ScenarioSpec, settings: &RunSettings, policy: &CheckedPolicy, problems: &mut Problems) {
+    let deployments: Vec<_> = settings.deployments.iter().map(|model| model.settings.clone()).collect();
+    let mut fleet = Fleet::new(&settings.clusters, &deployments);
+    fleet.settle(Time::ZERO);
+    let pending = fleet.pending();
+    let clusters: BTreeSet<_> = deployments.iter().filter_map(|deployment| deployment.cluster).collect();
+    let added = |cluster: usize| policy.adds_nodes(&settings.clusters[cluster].name);
+    if pending > 0 && !clusters.into_iter().any(added) {
+        let message = format!("{pending} replicas find no node at the start, and no controller adds one");
+        problems.push(Problem::error(&spec.services.place, message).hint(
+            "raise the min of nodes:, lower replicas:, or add the controller {kind: node-provisioner}",
+        ));
+    }
+}
+
+/// A deployment without replicas has somebody who adds the first one.
+fn check_replicas(
+    spec: &ScenarioSpec,
+    deployments: &[DeploymentModel],
+    policy: &CheckedPolicy,
+    problems: &mut Problems,
+) {
+    let written = spec.services.value.iter().flat_map(|service| &service.value.deployments.value);
+    for (model, written) in deployments.iter().zip(written) {
+        let target = &model.settings.target;
+        if model.settings.replicas == 0 && !policy.wakes(target) {
+            let message = format!("{target} has no replica, and no controller adds the first one");
+            problems.push(Problem::error(&written.replicas.place, message).hint(
+                "start with replicas: 1; an HPA leaves a target at 0 alone unless it may scale to zero itself",
+            ));
+        }
+    }
+}
+
+/// Refuses names that stand twice, or that cannot be told from a path.
+fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a At<String>>, problems: &mut Problems) {
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    for name in names {
+        if !known.insert(&name.value) {
+            problems.error(&name.place, format!("a second {what} {:?}", name.value));
+        }
+        if name.value.contains('/') || name.value.chars().any(char::is_control) {
+            problems.error(&name.place, format!("the name of a {what} has no / and no control characters"));
+        }
+    }
+}
+
+/// An unknown name, with the nearest known one.
+fn unknown(place: &Place, what: &str, name: &str, known: &[&str]) -> Problem {
+    let problem = Problem::error(place, format!("unknown {what} {name:?}"));
+    match suggestion(name, known) {
+        Some(hint) => problem.hint(hint),
+        None => problem.hint(format!("there is no {what}")),
+    }
+}
+
+/// The place of the name that is meant: the one written, or the only one there is.
+fn choose(
+    what: &str,
+    written: Option<&At<String>>,
+    place: &Place,
+    known: &[&str],
+    problems: &mut Problems,
+) -> Option<usize> {
+    match written {
+        Some(name) => {
+            let found = known.iter().position(|known| *known == name.value);
+            if found.is_none() {
+                problems.push(unknown(&name.place, what, name, known));
+            }
+            found
+        }
+        None if known.len() == 1 => Some(0),
+        None => {
+            let problem = Problem::error(place, format!("which {what}? there are {}", known.len()));
+            problems.push(problem.hint(format!("add {what}: one of {}", known.join(", "))));
+            None
+        }
+    }
+}

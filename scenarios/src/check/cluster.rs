@@ -1,0 +1,125 @@
+//! Clusters and node pools.
+
+use scaletwin_core::control::Resources;
+use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
+use scaletwin_core::random::Law;
+use scaletwin_core::units::{Bytes, Quantity};
+use scaletwin_hardware::{InstanceType, accelerators, instance_type, instance_types};
+use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings};
+
+use super::check_names;
+use crate::spec::cluster::{Capacity, ClusterSpec, NodePoolSpec};
+
+/// From launch to ready, seconds: Karpenter on AWS (devfloor9 playbook).
+const PROVISIONING: Law = Law::Uniform { min: 45.0, max: 90.0 };
+
+pub(super) fn clusters(specs: &[At<ClusterSpec>], problems: &mut Problems) -> Vec<ClusterSettings> {
+    check_names("cluster", specs.iter().map(|spec| &spec.name), problems);
+    let cluster = |spec: &At<ClusterSpec>| {
+        let pools = &spec.node_pools;
+        check_names("node pool", pools.value.iter().map(|pool| &pool.name), problems);
+        if pools.value.is_empty() {
+            problems.error(&pools.place, "a cluster has at least one node pool");
+        }
+        let pools = pools.value.iter().filter_map(|spec| pool(spec, problems)).collect();
+        ClusterSettings { name: spec.name.value.clone(), pools }
+    };
+    specs.iter().map(cluster).collect()
+}
+
+fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings> {
+    let known = instance_type(&spec.instance_type);
+    if known.is_none() && (spec.cpu.is_none() || spec.memory.is_none()) {
+        let names: Vec<_> = instance_types().iter().map(|known| known.name.as_str()).collect();
+        let message = format!("unknown instance type {:?}", spec.instance_type.value);
+        let near = suggestion(&spec.instance_type, &names).filter(|hint| hint.starts_with("did"));
+        let hint = near.unwrap_or_else(|| "or describe it with cpu, memory, gpus, accelerator".to_owned());
+        problems.push(Problem::error(&spec.instance_type.place, message).hint(hint));
+        return None;
+    }
+    let gpus = spec.gpus.unwrap_or_else(|| known.map_or(0, |known| known.gpus));
+    Some(PoolSettings {
+        name: spec.name.value.clone(),
+        instance_type: spec.instance_type.value.clone(),
+        capacity_type: spec.capacity_type.capacity_type(),
+        zone: spec.zone.clone(),
+        allocatable: Resources {
+            cpu_milli: spec.cpu.map_or_else(|| cores(known), Quantity::milli_value),
+            memory_bytes: memory(spec.memory, known),
+            gpu_milli: i64::from(gpus) * 1_000,
+        },
+        accelerator: accelerator(spec, known, gpus, problems),
+        price_usd_per_hour: price(spec, known),
+        min_nodes: spec.nodes.min,
+        max_nodes: spec.nodes.max,
+        provisioning: spec.provisioning.as_ref().map_or(PROVISIONING, |written| written.law.clone()),
+    })
+}
+
+fn cores(known: Option<&InstanceType>) -> i64 {
+    known.map_or(0, |known| i64::from(known.vcpus) * 1_000)
+}
+
+fn memory(written: Option<Bytes>, known: Option<&InstanceType>) -> i64 {
+    let bytes = written.map_or_else(|| known.map_or(0, |known| u64::from(known.memory_gib) << 30), |b| b.0);
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn price(spec: &NodePoolSpec, known: Option<&InstanceType>) -> Option<f64> {
+    let listed = known.and_then(|known| match spec.capacity_type {
+        Capacity::Spot => known.spot_usd_per_hour,
+        Capacity::OnDemand | Capacity::Reserved => Some(known.on_demand_usd_per_hour),
+    });
+    spec.price_usd_per_hour.map(|price| price.0).or(listed)
+}
+
+fn accelerator(
+    spec: &At<NodePoolSpec>,
+    known: Option<&InstanceType>,
+    gpus: u32,
+    problems: &mut Problems,
+) -> Option<String> {
+    if let Some(written) = &spec.accelerator {
+        if gpus == 0 {
+            problems.error(&written.place, "a node without GPUs has no accelerator");
+        }
+        check_accelerator(written, problems);
+        return Some(written.value.clone());
+    }
+    let listed = known.and_then(|known| known.accelerator.clone());
+    if gpus > 0 && listed.is_none() {
+        let problem = Problem::error(&spec.place, "the accelerator of these GPUs is not known");
+        problems.push(problem.hint(format!("add accelerator: one of {}", accelerators().join(", "))));
+    }
+    listed.filter(|_| gpus > 0)
+}
+
+/// Refuses an accelerator that is not in the catalogue.
+pub(super) fn check_accelerator(written: &At<String>, problems: &mut Problems) {
+    if scaletwin_hardware::accelerator(written).is_none() {
+        problems.push(super::unknown(&written.place, "accelerator", written, &accelerators()));
+    }
+}
+
+/// The one accelerator of the pools that a deployment can run in.
+pub(super) fn accelerator_of(
+    cluster: &ClusterSettings,
+    pool: Option<&str>,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<String> {
+    let pools = cluster.pools.iter().filter(|known| pool.is_none_or(|pool| known.name == pool));
+    let mut found: Vec<&String> = pools.filter_map(|pool| pool.accelerator.as_ref()).collect();
+    found.sort();
+    found.dedup();
+    match found.as_slice() {
+        [] => None,
+        [one] => Some((*one).clone()),
+        several => {
+            let names: Vec<_> = several.iter().map(|name| name.as_str()).collect();
+            let message = format!("its nodes have different accelerators: {}", names.join(", "));
+            problems.push(Problem::error(place, message).hint("add node_pool:, so that one remains"));
+            None
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Services and deployments.
+
+use std::sync::Arc;
+
+use scaletwin_core::control::{ContainerRequests, Resource, Resources, TargetName};
+use scaletwin_core::input::{At, Problem, Problems};
+use scaletwin_core::random::Law;
+use scaletwin_core::record::LatencyMetric;
+use scaletwin_core::units::Quantity;
+use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
+use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
+
+use super::{check_names, choose, cluster, engine};
+use crate::spec::ScenarioSpec;
+use crate::spec::engine::EngineSpec;
+use crate::spec::service::{DeploymentSpec, ServiceSpec};
+
+/// From node to ready, seconds, of an LLM server: `spin_up` of Microsoft's SageServe simulator.
+const LLM_COLD_START: Law = Law::Constant { value: 155.0 };
+/// The same of anything else: assumed.
+const COLD_START: Law = Law::Constant { value: 10.0 };
+
+pub(super) fn services(
+    spec: &ScenarioSpec,
+    clusters: &[ClusterSettings],
+    problems: &mut Problems,
+) -> (Vec<ServiceModel>, Vec<DeploymentModel>) {
+    check_names("service", spec.services.value.iter().map(|service| &service.name), problems);
+    if spec.services.value.is_empty() {
+        problems.error(&spec.services.place, "a scenario has at least one service");
+    }
+    let (mut services, mut deployments) = (Vec::new(), Vec::new());
+    for (place, written) in spec.services.value.iter().enumerate() {
+        services.push(service(written, problems));
+        for written_deployment in &written.deployments.value {
+            deployments.extend(deployment(written_deployment, written, place, clusters, problems));
+        }
+    }
+    (services, deployments)
+}
+
+fn has_tokens(engine: &EngineSpec) -> bool {
+    matches!(engine, EngineSpec::ContinuousBatching(_))
+}
+
+fn service(spec: &At<ServiceSpec>, problems: &mut Problems) -> ServiceModel {
+    let deployments = &spec.deployments.value;
+    check_names("deployment", deployments.iter().map(|deployment| &deployment.name), problems);
+    if deployments.is_empty() {
+        problems.error(&spec.deployments.place, "a service has at least one deployment");
+    }
+    let tokens = deployments.first().is_some_and(|first| has_tokens(&first.engine));
+    if let Some(other) = deployments.iter().find(|deployment| has_tokens(&deployment.engine) != tokens) {
+        let problem =
+            Problem::error(&other.engine.place, "the deployments of a service have engines of one kind");
+        problems.push(problem.hint("make it a service of its own"));
+    }
+    let slo = spec.slo.value.0.clone();
+    let of_tokens = [LatencyMetric::Ttft, LatencyMetric::Itl, LatencyMetric::Tpot];
+    if let Some(objective) = slo.objectives.iter().find(|o| !tokens && of_tokens.contains(&o.metric)) {
+        let message = format!("{} needs an engine that produces tokens", objective.metric.name());
+        problems.push(Problem::error(&spec.slo.place, message).hint("use e2e or wait"));
+    }
+    ServiceModel {
+        name: spec.name.value.clone(),
+        slo,
+        routing: spec.routing,
+        queue: match &spec.queue {
+            None => Some(0),
+            Some(queue) => queue.limit,
+        },
+        has_tokens: tokens,
+    }
+}
+
+fn deployment(
+    spec: &At<DeploymentSpec>,
+    service: &ServiceSpec,
+    service_place: usize,
+    clusters: &[ClusterSettings],
+    problems: &mut Problems,
+) -> Option<DeploymentModel> {
+    let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let cluster = match (&spec.cluster, clusters.is_empty()) {
+        (None, true) => None,
+        (written, _) => Some(choose("cluster", written.as_ref(), &spec.place, &names, problems)?),
+    };
+    if let (Some(pool), Some(cluster)) = (&spec.node_pool, cluster) {
+        let pools: Vec<&str> = clusters[cluster].pools.iter().map(|pool| pool.name.as_str()).collect();
+        choose("node pool", Some(pool), &spec.place, &pools, problems)?;
+    }
+    if let (Some(pool), None) = (&spec.node_pool, cluster) {
+        problems.error(&pool.place, "a node pool needs a cluster");
+    }
+    if let Some(written) = &spec.accelerator {
+        cluster::check_accelerator(written, problems);
+    }
+    let gpus = spec.replica.gpus.unwrap_or(u32::from(spec.model.is_some()));
+    let accelerator = match (&spec.accelerator, cluster) {
+        (Some(written), _) => Some(written.value.clone()),
+        (None, Some(place)) if gpus > 0 => {
+            let pool = spec.node_pool.as_ref().map(|pool| pool.value.as_str());
+            cluster::accelerator_of(&clusters[place], pool, &spec.place, problems)
+        }
+        _ => None,
+    };
+    let requests = Resources {
+        cpu_milli: spec.replica.cpu.map_or(0, Quantity::milli_value),
+        memory_bytes: spec.replica.memory.map_or(0, |bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX)),
+        gpu_milli: i64::from(gpus) * 1_000,
+    };
+    if let Some(place) = cluster {
+        check_fits(spec, &requests, &clusters[place], problems);
+    }
+    let hardware = engine::Hardware { gpus, accelerator: accelerator.as_deref() };
+    let engine = engine::engine(spec, &hardware, problems)?;
+    let usage = engine::usage(spec, &engine, &hardware);
+    let llm = matches!(engine, EngineSettings::Continuous { .. });
+    let cold_start = spec.cold_start.as_ref().map(|written| written.law.clone());
+    let settings = DeploymentSettings {
+        target: TargetName::new(format!("{}/{}", service.name.value, spec.name.value)),
+        name: spec.name.value.clone(),
+        service: service_place,
+        cluster,
+        pool: spec.node_pool.as_ref().map(|pool| pool.value.clone()),
+        role: spec.role.name().to_owned(),
+        requests,
+        containers: containers(spec),
+        replicas: i32::from(spec.replicas.value),
+        cold_start: cold_start.unwrap_or(if llm { LLM_COLD_START } else { COLD_START }),
+        readiness: Readiness { initial_delay: spec.readiness.initial_delay, period: spec.readiness.period },
+        grace: spec.grace,
+    };
+    Some(DeploymentModel { settings, engine, usage })
+}
+
+/// The one container of a replica with what it requests; no request is no request.
+fn containers(spec: &DeploymentSpec) -> Arc<[ContainerRequests]> {
+    let cpu = spec.replica.cpu.map(|cpu| (Resource::Cpu, cpu.milli_value()));
+    let milli = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(1_000);
+    let memory = spec.replica.memory.map(|memory| (Resource::Memory, milli(memory.0)));
+    let requests = [cpu, memory].into_iter().flatten().collect();
+    [ContainerRequests { name: "main".into(), requests }].into()
+}
+
+/// A replica fits on an empty node.
+fn check_fits(
+    spec: &At<DeploymentSpec>,
+    requests: &Resources,
+    cluster: &ClusterSettings,
+    problems: &mut Problems,
+) {
+    let pools: Vec<_> = cluster
+        .pools
+        .iter()
+        .filter(|pool| spec.node_pool.as_ref().is_none_or(|written| written.value == pool.name))
+        .collect();
+    if pools.is_empty() || pools.iter().any(|pool| requests.fits(&pool.allocatable)) {
+        return;
+    }
+    let show = |amount: &Resources| {
+        let memory = amount.memory_bytes as f64 / f64::from(1 << 30);
+        format!("{} GPUs, {} cores, {memory:.1} GiB", amount.gpu_milli / 1_000, amount.cpu_milli as f64 / 1e3)
+    };
+    let has: Vec<_> =
+        pools.iter().map(|pool| format!("{} has {}", pool.name, show(&pool.allocatable))).collect();
+    let message = format!("a replica fits on no node: it requests {}", show(requests));
+    problems.push(Problem::error(&spec.replica.place, message).hint(has.join("; ")));
+}

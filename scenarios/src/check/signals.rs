@@ -1,0 +1,130 @@
+//! The metrics that controllers ask for by name.
+
+use scaletwin_core::control::{CATALOGUE, Kind, Signal, SignalScope, signal};
+use scaletwin_core::input::{At, Problem, Problems, suggestion};
+use scaletwin_sim::scrape::exporter::variants;
+use scaletwin_sim::scrape::signals::{Per, SignalSettings};
+use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
+
+use crate::spec::{ScenarioSpec, SignalSpec};
+
+/// The labels that a scrape adds to a replica's series.
+const TARGET_LABELS: [&str; 4] = ["namespace", "service", "deployment", "pod"];
+
+pub(super) fn signals(
+    spec: &ScenarioSpec,
+    services: &[ServiceModel],
+    deployments: &[DeploymentModel],
+    problems: &mut Problems,
+) -> Vec<SignalSettings> {
+    let mut signals = Vec::new();
+    for (name, written) in &spec.signals {
+        match signal(&written.series) {
+            None => problems.push(unknown(written)),
+            Some(found) => {
+                check(written, found, services, deployments, problems);
+                signals.push(settings(name, written));
+            }
+        }
+    }
+    signals
+}
+
+fn settings(name: &str, spec: &SignalSpec) -> SignalSettings {
+    SignalSettings {
+        name: name.to_owned(),
+        series: spec.series.value.clone(),
+        matches: spec.r#match.iter().map(|(label, value)| (label.clone(), value.value.clone())).collect(),
+        per: spec.per,
+        reduce: spec.reduce,
+        rate_over: spec.rate_over.as_ref().map(|over| over.0),
+    }
+}
+
+fn unknown(spec: &SignalSpec) -> Problem {
+    let name = &spec.series.value;
+    let problem = Problem::error(&spec.series.place, format!("no modelled exporter shows {name:?}"));
+    let base = CATALOGUE.iter().find(|known| known.name == *name || known.name == format!("{name}_total"));
+    match base {
+        Some(Signal { kind: Kind::Histogram(_), .. }) => {
+            problem.hint(format!("a histogram is shown as {name}_bucket, {name}_sum, {name}_count"))
+        }
+        Some(known) => problem.hint(format!("did you mean {:?}?", known.name)),
+        None => {
+            let names: Vec<&str> = CATALOGUE.iter().map(|known| known.name).collect();
+            problem.hint(suggestion(name, &names).unwrap_or_default())
+        }
+    }
+}
+
+fn check(
+    spec: &At<SignalSpec>,
+    found: &Signal,
+    services: &[ServiceModel],
+    deployments: &[DeploymentModel],
+    problems: &mut Problems,
+) {
+    let series = &spec.series;
+    if let (Some(over), Kind::Gauge) = (&spec.rate_over, found.kind) {
+        let problem = Problem::error(&over.place, format!("{} is a gauge: it has no rate", series.value));
+        problems.push(problem.hint("remove rate_over"));
+    }
+    if spec.per == Per::Pod && found.scope == SignalScope::Deployment {
+        problems.error(&series.place, format!("{} is not about pods: it cannot be per: pod", series.value));
+    }
+    let exposes = |model: &DeploymentModel| match found.name {
+        name if name.starts_with("vllm:") => matches!(model.engine, EngineSettings::Continuous { .. }),
+        name if name.starts_with("DCGM_") => model.usage.gpu.is_some(),
+        _ => true,
+    };
+    if !deployments.is_empty() && !deployments.iter().any(exposes) {
+        problems.error(&series.place, format!("no replica of this scenario shows {}", series.value));
+    }
+    check_labels(spec, found, deployments, problems);
+    let chosen =
+        spec.r#match.keys().any(|label| TARGET_LABELS.contains(&label.as_str()) || label == "model_name");
+    if services.len() > 1 && spec.per == Per::Deployment && !chosen {
+        let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        let message = format!("{} would be taken over all services together", series.value);
+        let hint = format!(
+            "add match: {{service: {}}}, or match: {{namespace: default}} if all are meant",
+            names.join(" or ")
+        );
+        problems.push(Problem::error(&series.place, message).hint(hint));
+    }
+}
+
+/// The name of the model that a deployment serves.
+fn model_of(deployment: &DeploymentModel) -> Option<&str> {
+    match &deployment.engine {
+        EngineSettings::Continuous { model, .. } => Some(model),
+        EngineSettings::Concurrency { .. } => None,
+    }
+}
+
+fn check_labels(spec: &SignalSpec, found: &Signal, deployments: &[DeploymentModel], problems: &mut Problems) {
+    let variants = variants(&spec.series);
+    let mut known: Vec<&str> =
+        variants.first().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    known.extend(found.labels.contains(&"model_name").then_some("model_name"));
+    known.extend(TARGET_LABELS);
+    for (label, value) in &spec.r#match {
+        if !known.contains(&label.as_str()) {
+            let message = format!("{} has no label {label:?}", spec.series.value);
+            let hint = suggestion(label, &known).unwrap_or_default();
+            problems.push(Problem::error(&value.place, message).hint(hint));
+            continue;
+        }
+        let values: Vec<&str> = match label.as_str() {
+            "model_name" => deployments.iter().filter_map(model_of).collect(),
+            _ => {
+                variants.iter().flatten().filter(|(name, _)| name == label).map(|(_, v)| v.as_str()).collect()
+            }
+        };
+        if !values.is_empty() && !values.contains(&value.value.as_str()) {
+            let message = format!("the label {label} of {} is never {:?}", spec.series.value, value.value);
+            problems
+                .push(Problem::error(&value.place, message).hint(format!("one of {}", values.join(", "))));
+        }
+    }
+}

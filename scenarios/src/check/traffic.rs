@@ -1,0 +1,287 @@
+//! Streams of traffic, and the civil instant of t = 0.
+
+use std::path::Path;
+
+use scaletwin_core::input::{At, NonNegative, Problem, Problems};
+use scaletwin_core::random::{Distributed, Law};
+use scaletwin_core::record::Outcome;
+use scaletwin_core::units::{Civil, Rate, Span, Time};
+use scaletwin_sim::traffic::arrivals::GeneratorSettings;
+use scaletwin_sim::traffic::clients::{ClientSettings, ClosedLoopSettings, RetrySettings};
+use scaletwin_sim::traffic::stream::{SourceSettings, StreamSettings, TraceSettings};
+use scaletwin_sim::traffic::trace::{RowTime, TraceReader};
+use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
+
+use super::{check_names, choose};
+use crate::spec::traffic::{
+    ArrivalsSpec, ClientSpec, ClientsSpec, EndsBy, RetryOn, RetrySpec, TraceSpec, TrafficSpec,
+};
+use crate::spec::{End, ScenarioSpec};
+
+/// The most tokens that a law gives a prompt or an answer. Servers refuse prompts far below it.
+const MOST_TOKENS: u32 = 1 << 30;
+
+pub(super) fn streams(
+    spec: &ScenarioSpec,
+    folder: &Path,
+    services: &[ServiceModel],
+    deployments: &[DeploymentModel],
+    problems: &mut Problems,
+) -> (Vec<StreamSettings>, Civil) {
+    check_names("stream of traffic", spec.traffic.value.iter().map(|stream| &stream.name), problems);
+    if spec.traffic.value.is_empty() {
+        problems.error(&spec.traffic.place, "a scenario has at least one stream of traffic");
+    }
+    let (mut streams, mut first) = (Vec::new(), None);
+    for written in &spec.traffic.value {
+        let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        let Some(service) = choose("service", written.service.as_ref(), &written.place, &names, problems)
+        else {
+            continue;
+        };
+        let stream = Stream { written, scenario: spec, folder, service: &services[service] };
+        let Some((source, began)) = stream.source(service, deployments, problems) else { continue };
+        if let Some(began) = began {
+            first = Some(first.map_or(began, |known: Civil| known.min(began)));
+        }
+        streams.push(StreamSettings {
+            name: written.name.value.clone(),
+            service,
+            source,
+            client: client(&written.client, problems),
+            priority: written.priority,
+            queue_timeout: written.queue_timeout,
+            cut: written.ends_by == EndsBy::MaxTokens,
+            from: Time::ZERO.saturating_add(written.from),
+            until: stream.until(problems),
+        });
+    }
+    let start = spec.start.or(first).unwrap_or(Civil::DEFAULT_START);
+    for stream in &mut streams {
+        if let SourceSettings::Trace(trace) = &mut stream.source {
+            trace.start = start;
+        }
+    }
+    (streams, start)
+}
+
+struct Stream<'a> {
+    written: &'a At<TrafficSpec>,
+    scenario: &'a ScenarioSpec,
+    folder: &'a Path,
+    service: &'a ServiceModel,
+}
+
+impl Stream<'_> {
+    /// Where its requests come from, and for a trace with civil instants its first one.
+    fn source(
+        &self,
+        service: usize,
+        deployments: &[DeploymentModel],
+        problems: &mut Problems,
+    ) -> Option<(SourceSettings, Option<Civil>)> {
+        let TrafficSpec { trace, arrivals, clients, .. } = &self.written.value;
+        match (trace, arrivals, clients) {
+            (Some(trace), None, None) => {
+                let prefixes = deployments.iter().any(|model| {
+                    model.settings.service == service
+                        && matches!(&model.engine, EngineSettings::Continuous { config, .. } if config.enable_prefix_caching)
+                });
+                self.trace(trace, prefixes, problems)
+            }
+            (None, Some(arrivals), None) => {
+                let gaps = gaps(arrivals, problems);
+                let (prompt_tokens, output_tokens) = self.tokens(problems)?;
+                self.check_ends(problems);
+                let generator = GeneratorSettings {
+                    gaps: gaps?,
+                    prompt_tokens,
+                    output_tokens,
+                    most_tokens: (MOST_TOKENS, MOST_TOKENS),
+                    requests: self.written.requests.as_ref().map(|requests| requests.value),
+                };
+                Some((SourceSettings::Generator(generator), None))
+            }
+            (None, None, Some(clients)) => {
+                let (prompt_tokens, output_tokens) = self.tokens(problems)?;
+                self.check_ends(problems);
+                let closed = self.closed(clients, prompt_tokens, output_tokens);
+                Some((SourceSettings::ClosedLoop(closed), None))
+            }
+            _ => {
+                let problem = Problem::error(
+                    &self.written.place,
+                    "a stream has one of the keys trace, arrivals, clients",
+                );
+                problems.push(problem.hint("make each a stream of its own"));
+                None
+            }
+        }
+    }
+
+    /// When nothing arrives any more.
+    fn until(&self, problems: &mut Problems) -> Time {
+        let own = self.written.until.as_ref();
+        if let Some(until) = own.filter(|until| until.value <= self.written.from) {
+            problems.error(&until.place, "the stream ends before it begins");
+        }
+        let ends = [own, self.scenario.duration.as_ref()].into_iter().flatten();
+        ends.map(|span| Time::ZERO.saturating_add(span.value)).min().unwrap_or(Time::NEVER)
+    }
+
+    fn closed(&self, clients: &ClientsSpec, prompt_tokens: Law, output_tokens: Law) -> ClosedLoopSettings {
+        let none = Law::Constant { value: 0.0 };
+        ClosedLoopSettings {
+            clients: clients.count.0,
+            think: clients.think_time.as_ref().map_or(none, |written| written.law.clone()),
+            prompt_tokens,
+            output_tokens,
+            most_tokens: (MOST_TOKENS, MOST_TOKENS),
+            requests: self.written.requests.as_ref().map(|requests| requests.value),
+        }
+    }
+
+    /// Tokens of prompts and answers of requests that no trace gives.
+    fn tokens(&self, problems: &mut Problems) -> Option<(Law, Law)> {
+        let TrafficSpec { prompt_tokens, output_tokens, .. } = &self.written.value;
+        if !self.service.has_tokens {
+            for written in [prompt_tokens, output_tokens].into_iter().flatten() {
+                self.without_effect(written, problems);
+            }
+            let one = Law::Constant { value: 1.0 };
+            return Some((one.clone(), one));
+        }
+        let mut law = |written: &Option<Distributed<NonNegative>>, key: &str| match written {
+            Some(written) => Some(written.law.clone()),
+            None => {
+                let problem = Problem::error(&self.written.place, format!("the key {key:?} is missing"));
+                problems
+                    .push(problem.hint(format!("for example {key}: {{lognormal: {{mean: 500, cv: 1}}}}")));
+                None
+            }
+        };
+        let (prompt, output) = (law(prompt_tokens, "prompt_tokens"), law(output_tokens, "output_tokens"));
+        Some((prompt?, output?))
+    }
+
+    fn without_effect(&self, written: &Distributed<NonNegative>, problems: &mut Problems) {
+        let message = format!("tokens have no effect: no engine of service {} has any", self.service.name);
+        problems.push(Problem::error(&written.place, message).hint("remove this key"));
+    }
+
+    /// Requests that a generator makes come to an end.
+    fn check_ends(&self, problems: &mut Problems) {
+        let TrafficSpec { requests, until, .. } = &self.written.value;
+        let endless = requests.is_none() && until.is_none() && self.scenario.duration.is_none();
+        if endless && self.scenario.end == End::Drain {
+            let problem = Problem::error(&self.written.place, "this stream never ends");
+            problems
+                .push(problem.hint("add requests: or until: to the stream, or duration: to the scenario"));
+        }
+    }
+
+    fn trace(
+        &self,
+        spec: &At<TraceSpec>,
+        prefixes: bool,
+        problems: &mut Problems,
+    ) -> Option<(SourceSettings, Option<Civil>)> {
+        let TrafficSpec { prompt_tokens, output_tokens, .. } = &self.written.value;
+        for written in [prompt_tokens, output_tokens].into_iter().flatten() {
+            let problem = Problem::error(&written.place, "the trace says how many tokens a request has");
+            problems.push(problem.hint("remove this key"));
+        }
+        let slice = spec.slice.as_ref().map_or((Span::ZERO, Span::MAX), |slice| {
+            let (from, to) = (slice.from, slice.to.unwrap_or(Span::MAX));
+            if from >= to {
+                problems.error(&slice.place, "the slice ends before it begins");
+            }
+            (from, to)
+        });
+        let path = self.folder.join(&spec.path.value);
+        let first = TraceReader::open(&path, spec.format, false).and_then(|mut reader| reader.next_row());
+        let first = match first {
+            Ok(row) => row?,
+            Err(error) if error.place.is_none() => {
+                let problem = Problem::error(&spec.path.place, error.headline());
+                problems.push(match error.hint {
+                    Some(hint) => problem.hint(hint),
+                    None => problem,
+                });
+                return None;
+            }
+            Err(error) => {
+                problems.push(Problem::without_place(error.to_string()));
+                return None;
+            }
+        };
+        let began = match first.at {
+            RowTime::Civil(at) => Some(at),
+            RowTime::Offset(_) => None,
+        };
+        let settings = TraceSettings {
+            path,
+            format: spec.format,
+            start: Civil::DEFAULT_START,
+            slice,
+            speed: spec.speed.0,
+            copies: spec.rate_scale.0,
+            requests: self.written.requests.as_ref().map(|requests| requests.value),
+            prefixes,
+        };
+        Some((SourceSettings::Trace(settings), began))
+    }
+}
+
+/// The gaps between arrivals in seconds.
+fn gaps(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Law> {
+    let mut mean = |rate: &At<Rate>| {
+        let mean = 1.0 / rate.as_per_second();
+        if !mean.is_finite() {
+            problems.error(&rate.place, "a rate is above 0");
+        }
+        mean.is_finite().then_some(mean)
+    };
+    match &spec.value {
+        ArrivalsSpec::Poisson(spec) => Some(Law::Exponential { mean: mean(&spec.rate)? }),
+        ArrivalsSpec::Constant(spec) => Some(Law::Constant { value: mean(&spec.rate)? }),
+        ArrivalsSpec::Gamma(spec) => {
+            let (mean, square) = (mean(&spec.rate)?, spec.cv.0 * spec.cv.0);
+            Some(Law::Gamma { shape: 1.0 / square, scale: mean * square })
+        }
+        ArrivalsSpec::Gaps(gaps) => {
+            if gaps.law.mean() <= 0.0 {
+                problems.error(&gaps.place, "gaps are longer than nothing on average");
+            }
+            Some(gaps.law.clone())
+        }
+    }
+}
+
+fn client(spec: &ClientSpec, problems: &mut Problems) -> ClientSettings {
+    let law = |written: &Option<Distributed<Span>>| written.as_ref().map(|written| written.law.clone());
+    ClientSettings {
+        timeout: law(&spec.timeout),
+        patience: law(&spec.patience),
+        deadline: spec.deadline,
+        retries: spec.retries.as_ref().map(|spec| retries(spec, problems)),
+    }
+}
+
+fn retries(spec: &RetrySpec, problems: &mut Problems) -> RetrySettings {
+    if spec.factor.0 < 1.0 {
+        problems.error(&spec.max.place, "a back-off does not shrink: factor is at least 1");
+    }
+    let usual = [RetryOn::Rejected, RetryOn::TimedOut, RetryOn::Failed];
+    let on: Vec<Outcome> = spec.on.as_deref().unwrap_or(&usual).iter().map(|on| on.outcome()).collect();
+    RetrySettings {
+        most: spec.max.value,
+        initial: spec.initial,
+        factor: spec.factor.0,
+        longest: spec.longest,
+        jitter: spec.jitter.get(),
+        budget: spec.budget.map(|share| share.get()),
+        burst: spec.burst.0,
+        on,
+    }
+}

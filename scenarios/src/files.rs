@@ -1,0 +1,58 @@
+//! Texts from files, with limits.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use scaletwin_core::input::Problem;
+
+/// The longest scenario, policy or manifest, bytes.
+const LONGEST: u64 = 16 << 20;
+
+/// A text that a scenario was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The name of its file, or of the scenario in the library.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Reads texts, and keeps them: they are what a run can be repeated from.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    inputs: RefCell<Vec<Input>>,
+}
+
+impl Files {
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no text, or is longer than 16 MiB.
+    pub(crate) fn read(&self, path: &Path) -> Result<String, Problem> {
+        let unreadable =
+            |why: String| Problem::without_place(format!("cannot read {}: {why}", path.display()));
+        let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        let mut text = String::new();
+        let limited = file.take(LONGEST + 1).read_to_string(&mut text);
+        limited.map_err(|error| unreadable(error.to_string()))?;
+        if text.len() as u64 > LONGEST {
+            return Err(unreadable("it is longer than 16 MiB".to_owned()));
+        }
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
+        self.keep(name, &text);
+        Ok(text)
+    }
+
+    /// Keeps a text that is no file.
+    pub(crate) fn keep(&self, name: String, text: &str) {
+        self.inputs.borrow_mut().push(Input { name, text: text.to_owned() });
+    }
+
+    /// All texts, in the order in which they were read.
+    pub(crate) fn into_inputs(self) -> Vec<Input> {
+        self.inputs.into_inner()
+    }
+}

@@ -1,0 +1,29 @@
+//! Scenarios that are part of the program, to be run by name.
+
+/// A scenario of the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+impl Entry {
+    /// What it shows: its first comment.
+    #[must_use]
+    pub fn about(&self) -> String {
+        let lines = self.text.lines().map_while(|line| line.strip_prefix('#'));
+        lines.map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// All of them. The first is the one that runs when no scenario is named.
+pub const LIBRARY: [Entry; 1] =
+    [Entry { name: "quickstart", text: include_str!("../library/quickstart.yaml") }];
+
+/// The scenario of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<Entry> {
+    LIBRARY.into_iter().find(|entry| entry.name == name)
+}

@@ -1,0 +1,217 @@
+//! From texts to runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use scaletwin_core::input::{Problem, Problems, Read, parse};
+use scaletwin_core::model::Snapshot;
+use scaletwin_core::random::Seed;
+use scaletwin_core::record::Digest;
+use scaletwin_sim::traffic::stream::SourceSettings;
+use scaletwin_sim::traffic::trace::TraceError;
+use scaletwin_sim::world::run::{ResumeError, Run};
+use scaletwin_sim::world::settings::RunSettings;
+
+use crate::check::policy::CheckedPolicy;
+use crate::check::{PolicyText, check};
+use crate::files::{Files, Input};
+use crate::library;
+use crate::spec::ScenarioSpec;
+use crate::spec::policy::{PolicyFileSpec, PolicySource};
+
+/// Which scenario is meant, and what is changed in it.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// A file, or a name of the library; `None`: the quickstart.
+    pub scenario: Option<PathBuf>,
+    /// A policy file instead of the scenario's own policy.
+    pub policy: Option<PathBuf>,
+    /// Changes, each as `path=value`.
+    pub changes: Vec<String>,
+}
+
+/// A scenario, checked, from which runs are built.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    settings: RunSettings,
+    policy: CheckedPolicy,
+    inputs: Vec<Input>,
+    changes: Vec<String>,
+}
+
+impl Scenario {
+    /// Reads and checks a scenario with everything that it names.
+    ///
+    /// # Errors
+    /// All problems of its shape; if there are none, all others.
+    pub fn load(request: &Request) -> Result<Scenario, Problems> {
+        let files = Files::default();
+        let (name, text, folder) = find(request.scenario.as_deref(), &files)?;
+        Scenario::read(&name, &text, &folder, request, files)
+    }
+
+    /// Reads and checks the scenario in `text`. `name` is its name in messages, and what it names is looked for in `folder`.
+    ///
+    /// # Errors
+    /// All problems of its shape; if there are none, all others.
+    pub fn parse(name: &str, text: &str, folder: &Path) -> Result<Scenario, Problems> {
+        let files = Files::default();
+        files.keep(name.to_owned(), text);
+        Scenario::read(name, text, folder, &Request::default(), files)
+    }
+
+    fn read(
+        name: &str,
+        text: &str,
+        folder: &Path,
+        request: &Request,
+        files: Files,
+    ) -> Result<Scenario, Problems> {
+        let mut problems = Problems::default();
+        let mut node = parse(name, text)?;
+        for change in &request.changes {
+            let Some((path, value)) = change.split_once('=') else {
+                let problem = Problem::without_place(format!("--set {change}: there is no ="));
+                return Err(problem
+                    .hint("write --set path=value, such as --set services[0].deployments[0].replicas=2")
+                    .into());
+            };
+            let value = parse(&format!("--set {path}"), value)?;
+            node.set(path.trim(), value).map_err(|error| Problem::without_place(format!("--set {error}")))?;
+        }
+        let spec = ScenarioSpec::read(&node, &mut problems);
+        let policy = policy(request, spec.as_ref(), folder, &files, &mut problems);
+        let (spec, (policy, policy_folder)) = problems.none_or(spec.zip(policy))?;
+        let policy = PolicyText { spec: &policy, folder: &policy_folder, files: &files };
+        let checked = check(&spec, folder, &policy, &mut problems);
+        let (mut settings, policy) = problems.none_or(checked)?;
+        settings.fingerprint = fingerprint(&settings);
+        settings.policy = digest(&policy);
+        let inputs = files.into_inputs();
+        Ok(Scenario { settings, policy, inputs, changes: request.changes.clone() })
+    }
+
+    /// The settings, with the scenario's own seed.
+    #[must_use]
+    pub fn settings(&self) -> &RunSettings {
+        &self.settings
+    }
+
+    /// The texts that it was read from.
+    #[must_use]
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// The changes made to them.
+    #[must_use]
+    pub fn changes(&self) -> &[String] {
+        &self.changes
+    }
+
+    /// All settings with the defaults filled in, for people and for comparison.
+    ///
+    /// # Panics
+    /// Never: settings are plain data.
+    #[must_use]
+    pub fn effective(&self) -> serde_json::Value {
+        serde_json::json!({"scenario": self.settings, "policy": self.policy})
+    }
+
+    /// A run with this seed, at its start.
+    ///
+    /// # Errors
+    /// When a trace cannot be read.
+    ///
+    /// # Panics
+    /// Never: the policy was built once when the scenario was checked.
+    pub fn start(&self, seed: Seed) -> Result<Run, TraceError> {
+        let controllers = self.policy.build(seed).expect("the layering was checked");
+        Run::new(self.for_seed(seed), controllers)
+    }
+
+    /// The run of a snapshot, going on from there: under its own policy, or under this one if it is another.
+    ///
+    /// # Errors
+    /// When the snapshot is of another scenario, or a trace cannot be read.
+    ///
+    /// # Panics
+    /// Never: the policy was built once when the scenario was checked.
+    pub fn resume(&self, snapshot: &Snapshot) -> Result<Run, ResumeError> {
+        let controllers = self.policy.build(snapshot.seed).expect("the layering was checked");
+        Run::resume(self.for_seed(snapshot.seed), controllers, snapshot)
+    }
+
+    fn for_seed(&self, seed: Seed) -> Arc<RunSettings> {
+        Arc::new(RunSettings { seed, ..self.settings.clone() })
+    }
+}
+
+/// The name, text and folder of the scenario that is meant.
+fn find(path: Option<&Path>, files: &Files) -> Result<(String, String, PathBuf), Problem> {
+    let entry = match path {
+        None => Some(library::LIBRARY[0]),
+        Some(path) if path.exists() => None,
+        Some(path) => path.to_str().and_then(library::find),
+    };
+    if let Some(entry) = entry {
+        files.keep(format!("{}.yaml", entry.name), entry.text);
+        return Ok((entry.name.to_owned(), entry.text.to_owned(), PathBuf::from(".")));
+    }
+    let path = path.unwrap_or(Path::new(""));
+    let text = files.read(path).map_err(|problem| {
+        let names = library::LIBRARY.map(|entry| entry.name).join(", ");
+        problem.hint(format!("name a file, or a scenario of the library: {names}"))
+    })?;
+    Ok((path.display().to_string(), text, folder_of(path)))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// The policy that is meant, and the folder that it names files in.
+fn policy(
+    request: &Request,
+    spec: Option<&ScenarioSpec>,
+    folder: &Path,
+    files: &Files,
+    problems: &mut Problems,
+) -> Option<(PolicyFileSpec, PathBuf)> {
+    let written = spec.and_then(|spec| spec.policy.as_ref());
+    let (path, place) = match (&request.policy, written) {
+        (Some(path), _) => (path.clone(), None),
+        (None, Some(PolicySource::Here(policy))) => return Some((policy.clone(), folder.to_owned())),
+        (None, Some(PolicySource::File(name))) => (folder.join(&name.value), Some(name.place.clone())),
+        (None, None) => {
+            return Some((PolicyFileSpec { name: None, controllers: Vec::new() }, folder.to_owned()));
+        }
+    };
+    let node = files
+        .read(&path)
+        .map_err(|problem| Problem { place: place.or(problem.place), ..problem })
+        .and_then(|text| parse(&path.display().to_string(), &text));
+    match node {
+        Ok(node) => PolicyFileSpec::read(&node, problems).map(|policy| (policy, folder_of(&path))),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+/// A digest of everything that a run depends on besides its seed and its policy.
+fn fingerprint(settings: &RunSettings) -> String {
+    let lengths = settings.streams.iter().map(|stream| match &stream.source {
+        SourceSettings::Trace(trace) => trace.path.metadata().map_or(0, |file| file.len()),
+        _ => 0,
+    });
+    digest(&(settings, lengths.collect::<Vec<_>>()))
+}
+
+fn digest(of: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string(of).expect("settings are plain data");
+    let mut digest = Digest::default();
+    digest.bytes(text.as_bytes());
+    digest.hex()
+}

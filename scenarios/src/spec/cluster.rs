@@ -1,0 +1,114 @@
+//! Clusters and node pools as written.
+
+use scaletwin_core::control::CapacityType;
+use scaletwin_core::input::{At, Node, NonNegative, Problems, Read, Shape, Value};
+use scaletwin_core::random::Distributed;
+use scaletwin_core::units::{Bytes, Quantity, Span};
+use serde_json::json;
+
+scaletwin_core::keys! {
+    /// A cluster.
+    #[derive(Debug, Clone)]
+    pub struct ClusterSpec {
+        /// Its name.
+        pub name: At<String>,
+        /// Its provider, for people.
+        pub provider: Option<String> = None,
+        /// Its region, for people.
+        pub region: Option<String> = None,
+        /// Its node pools. A pod gets the first node with room, in the order of their launch.
+        pub node_pools: At<Vec<At<NodePoolSpec>>>,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Nodes of one instance type.
+    #[derive(Debug, Clone)]
+    pub struct NodePoolSpec {
+        /// Its name.
+        pub name: At<String>,
+        /// The instance type. A known one brings cpu, memory, gpus, accelerator and list price along; the keys below
+        /// replace them.
+        pub instance_type: At<String>,
+        /// How nodes are bought.
+        pub capacity_type: Capacity = Capacity::OnDemand,
+        /// How many nodes: a number, or the fewest and the most. The fewest are there, and ready, at the start.
+        pub nodes: At<Nodes>,
+        /// The zone.
+        pub zone: String = "a".to_owned(),
+        /// From the launch of a node to its being ready. Default: 45 s to 90 s, evenly, as published for Karpenter on AWS.
+        pub provisioning: Option<Distributed<Span>> = None,
+        /// Cores of a node.
+        pub cpu: Option<Quantity> = None,
+        /// Memory of a node.
+        pub memory: Option<Bytes> = None,
+        /// GPUs of a node.
+        pub gpus: Option<u32> = None,
+        /// What its GPUs are.
+        pub accelerator: Option<At<String>> = None,
+        /// The price of a node, dollars per hour.
+        pub price_usd_per_hour: Option<NonNegative> = None,
+    }
+}
+
+scaletwin_core::names! {
+    /// How nodes are bought.
+    pub enum Capacity {
+        /// By the hour, kept until given back.
+        OnDemand = "on-demand",
+        /// Committed in advance.
+        Reserved = "reserved",
+        /// Cheaper, and taken back at short notice.
+        Spot = "spot",
+    }
+}
+
+impl Capacity {
+    /// The word of the control seam.
+    #[must_use]
+    pub const fn capacity_type(self) -> CapacityType {
+        match self {
+            Capacity::OnDemand => CapacityType::OnDemand,
+            Capacity::Reserved => CapacityType::Reserved,
+            Capacity::Spot => CapacityType::Spot,
+        }
+    }
+}
+
+/// How many nodes a pool has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nodes {
+    /// The fewest.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
+}
+
+scaletwin_core::keys! {
+    /// The fewest and the most nodes.
+    struct Range {
+        /// The fewest.
+        min: u32 = 0,
+        /// The most.
+        max: u32,
+    }
+}
+
+impl Read for Nodes {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Nodes> {
+        if let Value::Int(_) = node.value {
+            return u32::read(node, problems).map(|number| Nodes { min: number, max: number });
+        }
+        let range = Range::read(node, problems)?;
+        if range.min > range.max {
+            problems.error(&node.place, format!("at least {} nodes, but at most {}", range.min, range.max));
+            return None;
+        }
+        Some(Nodes { min: range.min, max: range.max })
+    }
+
+    fn shape() -> Shape {
+        let schema = json!({"anyOf": [u32::shape().schema, Range::shape().schema]});
+        Shape::new("a number of nodes, or {min: 1, max: 8}", schema)
+    }
+}

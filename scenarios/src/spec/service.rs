@@ -1,0 +1,189 @@
+//! Services and deployments as written.
+
+use scaletwin_core::input::{At, Node, Problem, Problems, Read, Shape, Value, suggestion};
+use scaletwin_core::random::Distributed;
+use scaletwin_core::record::{LatencyMetric, Objective, Slo};
+use scaletwin_core::units::{Bytes, Quantity, Span};
+use scaletwin_sim::cluster::routing::Routing;
+use serde_json::json;
+
+use super::engine::EngineSpec;
+
+scaletwin_core::keys! {
+    /// A service: a gateway with one or more deployments behind it.
+    #[derive(Debug, Clone)]
+    pub struct ServiceSpec {
+        /// Its name.
+        pub name: At<String>,
+        /// Its objectives: a limit for a quantile of a latency, such as `{ttft: {p95: 1s}, tpot: {p95: 60ms}}`.
+        pub slo: At<SloSpec> = SloSpec::default(),
+        /// How requests are spread over the ready replicas of all deployments.
+        pub routing: Routing = Routing::LeastOutstanding,
+        /// Holds requests that no replica takes. Without it they are rejected, as a plain Kubernetes Service does.
+        pub queue: Option<QueueSpec> = None,
+        /// Its deployments, each of which is a scale target.
+        pub deployments: At<Vec<At<DeploymentSpec>>>,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A queue before the replicas.
+    #[derive(Debug, Clone)]
+    pub struct QueueSpec {
+        /// Requests that may wait. Default: any number.
+        pub limit: Option<u32> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Replicas of one server: a scale target.
+    #[derive(Debug, Clone)]
+    pub struct DeploymentSpec {
+        /// Its name; as a scale target it is `service/name`.
+        pub name: At<String>,
+        /// The cluster that it runs in. Default: the only one.
+        pub cluster: Option<At<String>> = None,
+        /// The node pool that it runs in. Default: any of the cluster.
+        pub node_pool: Option<At<String>> = None,
+        /// What its replicas do.
+        pub role: Role = Role::Both,
+        /// The model that it serves. The step time, the KV cache and the longest sequence follow from it.
+        pub model: Option<At<String>> = None,
+        /// What its GPUs are. Default: those of the node pool.
+        pub accelerator: Option<At<String>> = None,
+        /// What serves the requests.
+        pub engine: At<EngineSpec>,
+        /// What a replica requests.
+        pub replica: At<ReplicaSpec> = ReplicaSpec::default(),
+        /// Replicas at the start, ready then.
+        pub replicas: At<u16> = 1,
+        /// From a replica's node to its being able to serve. Default: 155 s for continuous batching (the constant of
+        /// Microsoft's SageServe simulator), else 10 s (assumed).
+        pub cold_start: Option<Distributed<Span>> = None,
+        /// The readiness probe.
+        pub readiness: ReadinessSpec = ReadinessSpec::default(),
+        /// How long a replica that is deleted may finish its requests (`terminationGracePeriodSeconds`).
+        pub grace: Span = Span::from_secs(30),
+        /// What a replica uses.
+        pub usage: UsageSpec = UsageSpec::default(),
+    }
+}
+
+scaletwin_core::names! {
+    /// What replicas do.
+    pub enum Role {
+        /// Prefill and decode.
+        Both = "both",
+    }
+}
+
+scaletwin_core::keys! {
+    /// What a replica requests of a node.
+    #[derive(Debug, Clone, Default)]
+    pub struct ReplicaSpec {
+        /// GPUs. Default: 1 with a model, else none.
+        pub gpus: Option<u32> = None,
+        /// Cores. Default: no request, as in a manifest without one.
+        pub cpu: Option<Quantity> = None,
+        /// Memory. Default: no request.
+        pub memory: Option<Bytes> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A readiness probe. Without a period, a replica is noticed the moment it can serve.
+    #[derive(Debug, Clone, Default)]
+    pub struct ReadinessSpec {
+        /// The first probe, after the start of the container.
+        pub initial_delay: Span = Span::ZERO,
+        /// From one probe to the next.
+        pub period: Span = Span::ZERO,
+    }
+}
+
+scaletwin_core::keys! {
+    /// What a replica uses. `docs/models/usage.md` has the equations.
+    #[derive(Debug, Clone, Default)]
+    pub struct UsageSpec {
+        /// CPU of an idle replica. Default: 100m for continuous batching, else none.
+        pub cpu_idle: Option<Quantity> = None,
+        /// CPU of a replica whose engine works all the time, or whose slots are all in use. Default: 1500m for
+        /// continuous batching, else its request, else 1 core.
+        pub cpu_busy: Option<Quantity> = None,
+        /// Memory of a replica without requests. Default: 8Gi for continuous batching, else half its request, else 256Mi.
+        pub memory: Option<Bytes> = None,
+        /// Memory of each request in it.
+        pub memory_per_request: Bytes = Bytes(0),
+    }
+}
+
+/// The objectives of a service as written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SloSpec(pub Slo);
+
+/// The latencies that an objective can be about.
+const METRICS: [LatencyMetric; 5] =
+    [LatencyMetric::Ttft, LatencyMetric::Itl, LatencyMetric::Tpot, LatencyMetric::E2e, LatencyMetric::Wait];
+
+impl Read for SloSpec {
+    fn read(node: &Node, problems: &mut Problems) -> Option<SloSpec> {
+        let Value::Map(entries) = &node.value else {
+            problems.error(&node.place, format!("expected {}, found {}", Self::shape().phrase, node.kind()));
+            return None;
+        };
+        let before = problems.len();
+        let mut objectives = Vec::new();
+        for entry in entries {
+            match METRICS.iter().find(|metric| metric.name() == entry.key) {
+                Some(metric) => read_quantiles(*metric, &entry.node, &mut objectives, problems),
+                None => {
+                    let names = METRICS.map(LatencyMetric::name);
+                    let problem =
+                        Problem::error(&entry.key_place, format!("unknown latency {:?}", entry.key));
+                    problems.push(problem.hint(suggestion(&entry.key, &names).unwrap_or_default()));
+                }
+            }
+        }
+        (problems.len() == before).then_some(SloSpec(Slo { objectives }))
+    }
+
+    fn shape() -> Shape {
+        let quantiles = json!({
+            "type": "object",
+            "patternProperties": {"^p[0-9]+(\\.[0-9]+)?$": Span::shape().schema},
+            "additionalProperties": false,
+        });
+        let properties: serde_json::Map<_, _> =
+            METRICS.iter().map(|metric| (metric.name().to_owned(), quantiles.clone())).collect();
+        Shape::new(
+            "limits of quantiles of latencies such as {ttft: {p95: 1s}}",
+            json!({"type": "object", "properties": properties, "additionalProperties": false}),
+        )
+    }
+}
+
+fn read_quantiles(
+    metric: LatencyMetric,
+    node: &Node,
+    objectives: &mut Vec<Objective>,
+    problems: &mut Problems,
+) {
+    let Value::Map(entries) = &node.value else {
+        problems.error(&node.place, format!("expected quantiles such as {{p95: 1s}}, found {}", node.kind()));
+        return;
+    };
+    for entry in entries {
+        let percent = entry.key.strip_prefix('p').and_then(|digits| digits.parse::<f64>().ok());
+        let Some(percent) = percent.filter(|percent| *percent > 0.0 && *percent < 100.0) else {
+            let problem = Problem::error(&entry.key_place, format!("{:?} is no quantile", entry.key));
+            problems.push(problem.hint("write p50, p95, p99.9, …: above p0 and below p100"));
+            continue;
+        };
+        let Some(limit) = Span::read(&entry.node, problems) else { continue };
+        if limit.is_zero() {
+            problems.error(&entry.node.place, "a limit is longer than nothing");
+            continue;
+        }
+        objectives.push(Objective { metric, quantile: percent / 100.0, limit });
+    }
+}

@@ -1,0 +1,189 @@
+//! Traffic as written.
+
+use scaletwin_core::input::{At, Count, NonNegative, Positive};
+use scaletwin_core::random::Distributed;
+use scaletwin_core::record::Outcome;
+use scaletwin_core::units::{Rate, Share, Span};
+use scaletwin_sim::traffic::trace::TraceFormat;
+
+scaletwin_core::keys! {
+    /// A stream of requests for one service: from a trace, from an arrival process, or from clients that wait for their
+    /// answers. Streams of different priority are the classes of a service.
+    #[derive(Debug, Clone)]
+    pub struct TrafficSpec {
+        /// Its name. All its luck depends on it.
+        pub name: At<String>,
+        /// The service. Default: the only one.
+        pub service: Option<At<String>> = None,
+        /// Requests of a trace file.
+        pub trace: Option<At<TraceSpec>> = None,
+        /// Requests of an arrival process.
+        pub arrivals: Option<At<ArrivalsSpec>> = None,
+        /// Requests of clients, each of which sends its next when its last has ended.
+        pub clients: Option<At<ClientsSpec>> = None,
+        /// Tokens of a prompt, for requests that no trace gives.
+        pub prompt_tokens: Option<Distributed<NonNegative>> = None,
+        /// Tokens of an answer, for requests that no trace gives.
+        pub output_tokens: Option<Distributed<NonNegative>> = None,
+        /// When the stream begins: t = 0 of its trace or process.
+        pub from: Span = Span::ZERO,
+        /// When it ends: nothing arrives from then on. Default: the scenario's `duration`.
+        pub until: Option<At<Span>> = None,
+        /// How many requests. Default: as many as come until its end.
+        pub requests: Option<At<u64>> = None,
+        /// Their priority where a trace has none; lower is more urgent.
+        pub priority: i32 = 0,
+        /// How long a request may wait before its service begins.
+        pub queue_timeout: Option<Span> = None,
+        /// Who ends an answer: the model, which stops, or the request's `max_tokens`.
+        pub ends_by: EndsBy = EndsBy::Stop,
+        /// What clients do when an answer is late or does not come.
+        pub client: ClientSpec = ClientSpec::default(),
+    }
+}
+
+scaletwin_core::names! {
+    /// Who ends an answer.
+    pub enum EndsBy {
+        /// The model stops.
+        Stop = "stop",
+        /// The request's `max_tokens` cuts it, which the scheduler knows beforehand.
+        MaxTokens = "max-tokens",
+    }
+}
+
+scaletwin_core::keys! {
+    /// Requests of a trace file, plain or compressed with gzip. It is read as it is replayed.
+    #[derive(Debug, Clone)]
+    pub struct TraceSpec {
+        /// Its format.
+        pub format: TraceFormat,
+        /// The file, relative to the scenario's folder.
+        pub path: At<String>,
+        /// The part that is replayed, counted from t = 0 of the whole trace; its beginning becomes t = 0.
+        pub slice: Option<At<SliceSpec>> = None,
+        /// By what time runs faster: 2 halves all gaps.
+        pub speed: Positive = Positive(1.0),
+        /// Copies of each request on average: 0.5 leaves out half of them at random, 2 doubles them.
+        pub rate_scale: Positive = Positive(1.0),
+    }
+}
+
+scaletwin_core::keys! {
+    /// A part of a trace.
+    #[derive(Debug, Clone)]
+    pub struct SliceSpec {
+        /// Its beginning.
+        pub from: Span = Span::ZERO,
+        /// Its end. Default: the end of the trace.
+        pub to: Option<Span> = None,
+    }
+}
+
+scaletwin_core::variants! {
+    /// An arrival process.
+    #[derive(Debug, Clone)]
+    pub enum ArrivalsSpec {
+        /// Independent arrivals.
+        Poisson(PoissonSpec) = "poisson",
+        /// Gaps with a Gamma distribution: burstier than Poisson with a cv above 1.
+        Gamma(GammaSpec) = "gamma",
+        /// Equal gaps.
+        Constant(PoissonSpec) = "constant",
+        /// Independent gaps with any distribution.
+        Gaps(Distributed<Span>) = "gaps",
+    }
+}
+
+scaletwin_core::keys! {
+    /// Arrivals at a rate.
+    #[derive(Debug, Clone)]
+    pub struct PoissonSpec {
+        /// Requests per time, such as `8/s`.
+        pub rate: At<Rate>,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Arrivals at a rate, with gaps of a coefficient of variation.
+    #[derive(Debug, Clone)]
+    pub struct GammaSpec {
+        /// Requests per time, such as `8/s`.
+        pub rate: At<Rate>,
+        /// The standard deviation of the gaps over their mean; 1 is Poisson.
+        pub cv: Positive,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Clients that wait for their answers.
+    #[derive(Debug, Clone)]
+    pub struct ClientsSpec {
+        /// How many.
+        pub count: Count,
+        /// From the end of a request to the client's next one, and before its first. Default: none.
+        pub think_time: Option<Distributed<Span>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// What clients do when an answer is late or does not come.
+    #[derive(Debug, Clone, Default)]
+    pub struct ClientSpec {
+        /// After this, from arrival, the client gives up: the request has timed out.
+        pub timeout: Option<Distributed<Span>> = None,
+        /// After this, from arrival, the client goes away: the request is aborted.
+        pub patience: Option<Distributed<Span>> = None,
+        /// Within this, from arrival, a request has to be complete; else it is given up as timed out.
+        pub deadline: Option<Span> = None,
+        /// How it tries again. Default: it does not.
+        pub retries: Option<RetrySpec> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How a client tries again: after a back-off that grows, at random below it, within a budget.
+    #[derive(Debug, Clone)]
+    pub struct RetrySpec {
+        /// The most retries of one request.
+        pub max: At<u16>,
+        /// The delay before the first retry.
+        pub initial: Span = Span::from_millis(100),
+        /// By what each further delay is longer.
+        pub factor: Positive = Positive(2.0),
+        /// The longest delay.
+        pub longest: Span = Span::from_secs(10),
+        /// The share of the delay that is drawn at random.
+        pub jitter: Share = Share::new(1.0).expect("a share"),
+        /// Retries that each first attempt earns. Default: without a budget.
+        pub budget: Option<Share> = None,
+        /// The most retries that can be saved up, and the number at the start.
+        pub burst: NonNegative = NonNegative(10.0),
+        /// After which outcomes it tries again. Default: rejected, timed_out, failed.
+        pub on: Option<Vec<RetryOn>> = None,
+    }
+}
+
+scaletwin_core::names! {
+    /// An outcome after which a client can try again.
+    pub enum RetryOn {
+        /// The request was refused.
+        Rejected = "rejected",
+        /// Its time was over.
+        TimedOut = "timed_out",
+        /// Its replica went away.
+        Failed = "failed",
+    }
+}
+
+impl RetryOn {
+    /// The outcome.
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            RetryOn::Rejected => Outcome::Rejected,
+            RetryOn::TimedOut => Outcome::TimedOut,
+            RetryOn::Failed => Outcome::Failed,
+        }
+    }
+}
