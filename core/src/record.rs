@@ -14,6 +14,7 @@ mod outcome;
 mod recorder;
 mod service;
 mod slo;
+mod study;
 mod summary;
 mod timeline;
 
@@ -21,9 +22,12 @@ pub use digest::Digest;
 pub use histogram::Histogram;
 pub use latency::LatencySummary;
 pub use outcome::{Finished, Outcome, OutcomeCounts};
-pub use recorder::{CapacityRow, DecisionLog, FleetFigures, Recorder, RecorderSettings, RunRecord};
+pub use recorder::{
+    CapacityRow, DecisionLine, DecisionLog, FleetFigures, Recorder, RecorderSettings, RunRecord,
+};
 pub use service::{ServiceMeter, ServiceSettings};
 pub use slo::{LatencyMetric, Objective, ObjectiveResult, Slo};
+pub use study::{Estimate, Study, student_quantile};
 pub use summary::{
     ColdStarts, CostSummary, DeploymentSummary, Extent, NodePoolSummary, ServiceSummary, SloSummary, Summary,
 };

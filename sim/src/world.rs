@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use scaletwin_core::control::{Admission, Controllers, TickError};
 use scaletwin_core::random::Component;
-use scaletwin_core::record::{Recorder, TimeAverage};
+use scaletwin_core::record::{Finished, Recorder, TimeAverage};
 use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +37,11 @@ use crate::scrape::history::History;
 use crate::scrape::metrics_server::MetricsServer;
 use crate::scrape::signals::SignalBoard;
 use crate::serving::Happened;
-use crate::traffic::request::Request;
 use crate::traffic::stream::Traffic;
 use crate::traffic::trace::TraceError;
 use event::Event;
 use gateway::GatewayQueue;
-use inflight::Requests;
+use inflight::{Later, Requests};
 use measure::DeploymentMeter;
 use plant::PlantError;
 use replica::Replicas;
@@ -59,6 +58,8 @@ pub(crate) struct World {
     state: State,
     /// What replicas have just reported; kept to save allocations.
     happened: Vec<Happened>,
+    /// Requests that have ended, each with its service, if somebody asked for them.
+    kept: Option<Vec<(usize, Finished)>>,
 }
 
 /// The luck of components that the settings name. It follows from the seed.
@@ -86,7 +87,7 @@ struct State {
     history: History,
     metrics_server: MetricsServer,
     /// Requests that will be tried again.
-    later: Vec<Option<Request>>,
+    later: Later,
     /// Retries and clients' next requests that are planned.
     planned: u64,
     /// Whether the warm-up is over.

@@ -69,6 +69,18 @@ pub enum CapacityType {
     Spot,
 }
 
+impl CapacityType {
+    /// The name in scenarios and records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            CapacityType::OnDemand => "on-demand",
+            CapacityType::Reserved => "reserved",
+            CapacityType::Spot => "spot",
+        }
+    }
+}
+
 /// A node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeView {

@@ -1,5 +1,6 @@
 //! The recorder of a run.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -218,12 +219,12 @@ impl DecisionLog {
     pub fn push(&mut self, report: &TickReport) {
         let t_seconds = report.at.as_secs_f64();
         for taken in &report.taken {
-            self.line(&TakenLine {
+            self.line(&DecisionLine {
                 t_seconds,
-                controller: &taken.controller,
-                cause: &taken.cause,
-                actions: &taken.decision.actions,
-                reasons: &taken.decision.reasons,
+                controller: Cow::Borrowed(&taken.controller),
+                cause: Cow::Borrowed(&taken.cause),
+                actions: Cow::Borrowed(&taken.decision.actions),
+                reasons: Cow::Borrowed(&taken.decision.reasons),
             });
             self.count += 1;
         }
@@ -246,14 +247,19 @@ impl DecisionLog {
     }
 }
 
-/// What one controller decided.
-#[derive(Serialize)]
-struct TakenLine<'a> {
-    t_seconds: f64,
-    controller: &'a str,
-    cause: &'a Cause,
-    actions: &'a [Action],
-    reasons: &'a [Reason],
+/// What one controller decided: a line of `decisions.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DecisionLine<'a> {
+    /// When.
+    pub t_seconds: f64,
+    /// Who.
+    pub controller: Cow<'a, str>,
+    /// Why it was asked.
+    pub cause: Cow<'a, Cause>,
+    /// What it wanted done, in order.
+    pub actions: Cow<'a, [Action]>,
+    /// Why: its own codes.
+    pub reasons: Cow<'a, [Reason]>,
 }
 
 /// What became of a tick's actions, where that differs from what was decided.

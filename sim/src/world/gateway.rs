@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{Admission, Poke};
-use scaletwin_core::record::Outcome;
+use scaletwin_core::record::{Finished, Outcome};
 use scaletwin_core::units::{Femtos, Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -339,9 +339,7 @@ impl World {
             calendar.cancel(ticket, Phase::Fail);
         }
         let service = usize::from(inflight.service);
-        self.state.recorder.services[service].ended(&inflight.finished(now, outcome, outputs));
-        let population = &mut self.state.services[service].population;
-        population.set(now, population.value() - 1);
+        self.note_end(service, inflight.finished(now, outcome, outputs));
         self.state.last_progress = now;
         let Request { stream, number, attempt, .. } = inflight.request;
         match self.traffic.stream_mut(stream).on_outcome(number, attempt, outcome, now) {
@@ -357,22 +355,27 @@ impl World {
         }
     }
 
+    /// Notes how a request has ended.
+    #[inline]
+    pub(super) fn note_end(&mut self, service: usize, finished: Finished) {
+        self.state.recorder.services[service].ended(&finished);
+        let population = &mut self.state.services[service].population;
+        population.set(finished.ended, population.value() - 1);
+        if let Some(kept) = &mut self.kept {
+            kept.push((service, finished));
+        }
+    }
+
     fn plan_again(&mut self, request: Request, calendar: &mut Calendar<Event>) {
         let at = request.at;
-        let later = &mut self.state.later;
-        let place = later.iter().position(Option::is_none).unwrap_or_else(|| {
-            later.push(None);
-            later.len() - 1
-        });
-        later[place] = Some(request);
+        let place = self.state.later.keep(request);
         self.state.planned += 1;
-        let place = u32::try_from(place).expect("fewer than 2^32 retries at once");
         calendar.at(at, Phase::Arrive, Event::Later(place));
     }
 
     /// A request is tried again.
     pub(super) fn request_comes_again(&mut self, place: u32, calendar: &mut Calendar<Event>) {
-        if let Some(request) = self.state.later[place as usize].take() {
+        if let Some(request) = self.state.later.take(place) {
             self.state.planned -= 1;
             self.request_arrives(request, calendar);
         }

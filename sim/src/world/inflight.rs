@@ -110,3 +110,27 @@ impl Requests {
         places.into_iter().map(|(.., place)| place).collect()
     }
 }
+
+/// Requests that will be tried again, by the place that their event names.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Later {
+    places: Vec<Option<Request>>,
+    empty: Vec<u32>,
+}
+
+impl Later {
+    pub(super) fn keep(&mut self, request: Request) -> u32 {
+        if let Some(place) = self.empty.pop() {
+            self.places[place as usize] = Some(request);
+            return place;
+        }
+        self.places.push(Some(request));
+        u32::try_from(self.places.len() - 1).expect("fewer than 2^32 retries at once")
+    }
+
+    pub(super) fn take(&mut self, place: u32) -> Option<Request> {
+        let request = self.places[place as usize].take()?;
+        self.empty.push(place);
+        Some(request)
+    }
+}

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use scaletwin_core::control::Controllers;
 use scaletwin_core::model::{Known, NodeState, ReplicaPhase, ReplicaState, Snapshot, SnapshotError};
-use scaletwin_core::record::{Outcome, Recorder, RecorderSettings, RunRecord, ServiceSettings, TimeAverage};
+use scaletwin_core::record::{
+    Finished, Outcome, Recorder, RecorderSettings, RunRecord, ServiceSettings, TimeAverage,
+};
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -179,6 +181,16 @@ impl Run {
         self.world.state.recorder.decisions.take()
     }
 
+    /// Keeps every request that ends from now on, until [`Run::take_requests`] takes them.
+    pub fn keep_requests(&mut self) {
+        self.world.kept.get_or_insert_default();
+    }
+
+    /// The requests that have ended since the last call, each with the place of its service, in the order of their ends.
+    pub fn take_requests(&mut self) -> Vec<(usize, Finished)> {
+        self.world.kept.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Runs to the end and gives the record.
     ///
     /// # Errors
@@ -190,7 +202,13 @@ impl Run {
 
     /// The record of a run that is over.
     #[must_use]
-    pub fn record(mut self) -> RunRecord {
+    pub fn record(self) -> RunRecord {
+        self.close().0
+    }
+
+    /// The record of a run that is over, and the requests that ended with it if they are kept.
+    #[must_use]
+    pub fn close(mut self) -> (RunRecord, Vec<(usize, Finished)>) {
         let end = if self.world.settings.ends_when_done && self.world.state.requests.is_empty() {
             self.calendar.now()
         } else {
@@ -199,7 +217,8 @@ impl Run {
         self.world.advance_all(end);
         self.world.end(end);
         let figures = self.world.figures(end);
-        self.world.state.recorder.finish(end, figures)
+        let requests = self.take_requests();
+        (self.world.state.recorder.finish(end, figures), requests)
     }
 
     /// The run as it stands at `at`, up to which it has run.
@@ -287,7 +306,7 @@ impl State {
             recorder: Recorder::new(recorder),
             history: History::new(board.range(), settings.scrape.lag),
             metrics_server: MetricsServer::new(settings.metrics_resolution),
-            later: Vec::new(),
+            later: Default::default(),
             planned: 0,
             measuring: settings.warm_up.is_zero(),
             gpu_busy: vec![0; pools],
@@ -325,7 +344,7 @@ impl World {
             provisioning: seed.component("provisioning"),
             scrape: of_targets("scrape"),
         };
-        World { settings, fleet, traffic, board, controllers, luck, state, happened: Vec::new() }
+        World { settings, fleet, traffic, board, controllers, luck, state, happened: Vec::new(), kept: None }
     }
 
     /// The controllers, for the time of a tick.
@@ -356,13 +375,7 @@ impl World {
                 },
                 _ => 0,
             };
-            self.state.recorder.services[service].ended(&inflight.finished(
-                now,
-                Outcome::Unfinished,
-                outputs,
-            ));
-            let population = &mut self.state.services[service].population;
-            population.set(now, population.value() - 1);
+            self.note_end(service, inflight.finished(now, Outcome::Unfinished, outputs));
         }
         for (service, meter) in self.state.services.iter().zip(&self.state.recorder.services) {
             assert_eq!(meter.in_system(), 0, "every request has one outcome");

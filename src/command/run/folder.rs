@@ -1,0 +1,118 @@
+//! The folder that a run leaves behind.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use scaletwin_core::random::Seed;
+use scaletwin_core::record::{Finished, RunRecord};
+use scaletwin_reports::tables;
+use scaletwin_scenarios::Scenario;
+
+use super::timing::Timing;
+use crate::failure::Failure;
+
+/// Files that a run writes.
+const FILES: [&str; 6] =
+    ["summary.json", "timeline.csv", "decisions.jsonl", "requests.csv", "settings.json", "timing.json"];
+
+/// The folder of a run.
+pub(super) struct Folder {
+    path: PathBuf,
+    decisions: BufWriter<File>,
+    requests: Option<tables::Requests<BufWriter<File>>>,
+}
+
+impl Folder {
+    /// Makes the folder, and writes what the run is made from. What an earlier run has left there goes.
+    pub(super) fn create(
+        path: &Path,
+        scenario: &Scenario,
+        seed: Seed,
+        requests: bool,
+    ) -> Result<Folder, Failure> {
+        fs::create_dir_all(path).map_err(|error| Failure::writing(path, &error))?;
+        for name in FILES {
+            let old = path.join(name);
+            if old.is_file() {
+                fs::remove_file(&old).map_err(|error| Failure::writing(&old, &error))?;
+            }
+        }
+        let settings = serde_json::json!({
+            "seed": seed,
+            "changes": scenario.changes(),
+            "settings": scenario.effective(),
+        });
+        write(&path.join("settings.json"), &super::json(&settings))?;
+        write_inputs(&path.join("inputs"), scenario)?;
+        let services = scenario.settings().services.iter().map(|service| service.name.clone()).collect();
+        let requests = match requests {
+            false => None,
+            true => {
+                let name = path.join("requests.csv");
+                let table = tables::Requests::new(create(&name)?, services);
+                Some(table.map_err(|error| Failure::writing(&name, &error))?)
+            }
+        };
+        let decisions = create(&path.join("decisions.jsonl"))?;
+        Ok(Folder { path: path.to_owned(), decisions, requests })
+    }
+
+    /// Adds decisions and requests.
+    pub(super) fn add(&mut self, decisions: &str, requests: &[(usize, Finished)]) -> Result<(), Failure> {
+        let lines = self.decisions.write_all(decisions.as_bytes());
+        lines.map_err(|error| Failure::writing(&self.path.join("decisions.jsonl"), &error))?;
+        match &mut self.requests {
+            None => Ok(()),
+            Some(table) => {
+                let rows = table.add(requests);
+                rows.map_err(|error| Failure::writing(&self.path.join("requests.csv"), &error))
+            }
+        }
+    }
+
+    /// Writes the rest.
+    pub(super) fn finish(mut self, record: &RunRecord, timing: &Timing) -> Result<(), Failure> {
+        self.add(&record.decisions, &[])?;
+        let Folder { path, mut decisions, requests } = self;
+        decisions.flush().map_err(|error| Failure::writing(&path.join("decisions.jsonl"), &error))?;
+        if let Some(table) = requests {
+            table.finish().map_err(|error| Failure::writing(&path.join("requests.csv"), &error))?;
+        }
+        let timeline = path.join("timeline.csv");
+        let rows = tables::timeline(record, create(&timeline)?);
+        rows.map_err(|error| Failure::writing(&timeline, &error))?;
+        write(&path.join("timing.json"), &super::json(timing))?;
+        write(&path.join("summary.json"), &super::json(&record.summary))
+    }
+}
+
+/// Writes what several runs give together.
+pub(super) fn write_study(path: &Path, study: &str, timing: &Timing) -> Result<(), Failure> {
+    write(&path.join("timing.json"), &super::json(timing))?;
+    write(&path.join("study.json"), study)
+}
+
+/// Writes the texts that the scenario was read from.
+fn write_inputs(folder: &Path, scenario: &Scenario) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| Failure::writing(folder, &error))?;
+    let mut names = BTreeSet::new();
+    for input in scenario.inputs() {
+        let (mut name, mut again) = (input.name.clone(), 1);
+        while !names.insert(name.clone()) {
+            again += 1;
+            name = format!("{again}-{}", input.name);
+        }
+        write(&folder.join(name), &input.text)?;
+    }
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
+    File::create(path).map(BufWriter::new).map_err(|error| Failure::writing(path, &error))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| Failure::writing(path, &error))
+}
