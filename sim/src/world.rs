@@ -171,10 +171,11 @@ impl Model for World {
     }
 
     fn is_done(&self) -> bool {
-        self.settings.ends_when_done
-            && self.state.requests.is_empty()
-            && self.state.planned == 0
-            && self.traffic.next_at().is_none()
+        self.settings.ends_when_done && !self.has_work() && self.traffic.next_at().is_none()
+    }
+
+    fn has_work(&self) -> bool {
+        !self.state.requests.is_empty() || self.state.planned > 0
     }
 
     fn waiting(&self) -> Vec<Waiter> {

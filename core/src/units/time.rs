@@ -149,7 +149,24 @@ impl Span {
     /// # Errors
     /// [`UnitError::Range`] when `secs` is negative, not a number, infinite, or over 584 years.
     pub fn from_secs_f64(secs: f64) -> Result<Span, UnitError> {
-        let nanos = (secs * 1e9).ceil();
+        Span::from_whole((secs * 1e9).ceil())
+    }
+
+    /// `secs` seconds as written in a file: the nearest nanosecond, which is the one meant by a decimal with 9 digits.
+    ///
+    /// ```
+    /// use scaletwin_core::units::Span;
+    /// assert_eq!(Span::from_written_secs(33.889532954).unwrap().as_nanos(), 33_889_532_954);
+    /// assert!(Span::from_written_secs(-1e-12).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`UnitError::Range`] when `secs` is negative, not a number, infinite, or over 584 years.
+    pub fn from_written_secs(secs: f64) -> Result<Span, UnitError> {
+        Span::from_whole(if secs < 0.0 { secs } else { (secs * 1e9).round() })
+    }
+
+    fn from_whole(nanos: f64) -> Result<Span, UnitError> {
         if !(0.0..18_446_744_073_709_549_568.0).contains(&nanos) {
             return Err(UnitError::Range("a span is at least 0 and under 584 years"));
         }

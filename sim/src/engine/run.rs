@@ -163,7 +163,10 @@ pub trait Model {
     /// Whether all work is done, so that the run is over.
     fn is_done(&self) -> bool;
 
-    /// Work that has begun and not ended: who waits for what.
+    /// Whether work has begun and not ended. If not, a run in which nothing is due only lets time pass.
+    fn has_work(&self) -> bool;
+
+    /// That work, for messages: who waits for what.
     fn waiting(&self) -> Vec<Waiter>;
 
     /// Whether scrapes and controls can lead to anything: there are controllers that may act.
@@ -255,7 +258,10 @@ pub fn run<M: Model>(
 ) -> Result<bool, RunError<M::Error>> {
     while !model.is_done() {
         let Some(next) = next(model, calendar) else {
-            return Err(RunError::Stalled { at: calendar.now, waiting: model.waiting() });
+            if model.has_work() {
+                return Err(RunError::Stalled { at: calendar.now, waiting: model.waiting() });
+            }
+            return Ok(false);
         };
         let (at, round) = match next {
             Next::Queue(key) => (key.at(), key.round()),
@@ -321,7 +327,7 @@ fn check<M: Model>(
         }
         return Ok(());
     }
-    if calendar.is_still() && model.next_arrival().is_none() {
+    if calendar.is_still() && model.next_arrival().is_none() && model.has_work() {
         let patience = if model.may_be_changed() { limits.patience } else { Span::ZERO };
         if at.since(model.last_progress()) > patience {
             return Err(RunError::Stalled { at: calendar.now, waiting: model.waiting() });
@@ -369,6 +375,10 @@ mod tests {
 
         fn is_done(&self) -> bool {
             self.done
+        }
+
+        fn has_work(&self) -> bool {
+            self.waits
         }
 
         fn waiting(&self) -> Vec<Waiter> {

@@ -150,6 +150,7 @@ impl World {
         let now = calendar.now();
         let serving = self.state.replicas.remove(slot);
         assert_eq!(serving.outstanding, 0, "a replica goes without requests");
+        serving.engine.check();
         if let Some((_, ticket)) = serving.due {
             calendar.cancel(ticket, Phase::Complete);
         }

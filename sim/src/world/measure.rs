@@ -227,7 +227,13 @@ impl World {
     pub(super) fn window_ends(&mut self, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         self.note_window(now);
+        self.check_engines();
         calendar.at(now + self.settings.window, Phase::Scrape, Event::Window);
+    }
+
+    /// Checks what must hold of every engine.
+    pub(super) fn check_engines(&self) {
+        self.state.replicas.iter().for_each(|serving| serving.engine.check());
     }
 
     /// Notes the capacity since the start of the window.

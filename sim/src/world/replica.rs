@@ -53,6 +53,16 @@ impl Engine {
         }
     }
 
+    /// Checks what must hold of its resources.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub(crate) fn check(&self) {
+        if let Engine::Continuous(replica) = self {
+            replica.scheduler().check();
+        }
+    }
+
     /// The time in which it has worked up to `now`: at all, and weighted by the share of its slots, in nanoseconds.
     pub(crate) fn busy_nanos(&self, now: Time, limit: u32) -> (u128, u128) {
         match self {

@@ -365,6 +365,7 @@ impl World {
 
     /// Ends all requests that are still there, and checks what must hold of every run.
     fn end(&mut self, now: Time) {
+        self.check_engines();
         for place in self.state.requests.all() {
             let inflight = self.state.requests.remove(place);
             let service = usize::from(inflight.service);

@@ -226,6 +226,18 @@ impl IdentifiedBlocks {
         self.cache.len()
     }
 
+    /// How often requests refer to blocks.
+    ///
+    /// # Panics
+    /// When the queue does not hold exactly the blocks that nobody refers to.
+    #[must_use]
+    pub fn check(&self) -> u64 {
+        let idle = self.blocks.iter().skip(1).filter(|block| block.references == 0).count();
+        assert_eq!(idle, self.free as usize, "free blocks are those that nobody refers to");
+        assert_eq!(idle, self.queue().count(), "free blocks are queued");
+        self.blocks.iter().map(|block| u64::from(block.references)).sum()
+    }
+
     /// The free blocks, the next to be taken first.
     pub fn queue(&self) -> impl Iterator<Item = BlockId> {
         let mut at = 0;

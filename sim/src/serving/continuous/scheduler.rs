@@ -391,6 +391,19 @@ impl Scheduler {
         }
     }
 
+    /// Checks that every block is free or held by exactly those that refer to it.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn check(&self) {
+        let held: u64 = self.running.iter().map(|key| u64::from(self.held(&self.sequences[*key]))).sum();
+        let references = match &self.blocks {
+            Blocks::Counted { free, usable } => u64::from(usable - free),
+            Blocks::Identified(blocks) => blocks.check(),
+        };
+        assert_eq!(held, references, "blocks held by running requests are blocks in use");
+    }
+
     // ---- one schedule ----
 
     /// Schedules the next step. It is in flight until [`Scheduler::update`].

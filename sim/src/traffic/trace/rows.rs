@@ -294,7 +294,7 @@ fn seconds(field: &[u8], offset: usize) -> Result<Span, Wrong> {
 }
 
 fn to_span(secs: f64, offset: usize) -> Result<Span, Wrong> {
-    Span::from_secs_f64(secs).or_else(|error| wrong(offset, format!("{secs} s {error}")))
+    Span::from_written_secs(secs).or_else(|error| wrong(offset, format!("{secs} s {error}")))
 }
 
 /// A line of a Mooncake trace. Other keys have no effect.
@@ -346,7 +346,7 @@ fn mooncake_row<'a, P: Deserialize<'a> + Prefix>(line: &'a [u8]) -> Result<Row, 
         return wrong(0, "a request has at least 1 token of each kind, found 0");
     }
     Ok(Row {
-        at: RowTime::Offset(to_span((row.timestamp * 1e6).round() / 1e9, 0)?),
+        at: RowTime::Offset(to_span(row.timestamp / 1e3, 0)?),
         prompt_tokens: row.input_length,
         output_tokens: row.output_length,
         priority: None,

@@ -1,0 +1,8 @@
+//! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
+
+mod luck;
+mod random;
+mod relations;
+mod running;
+mod snapshots;
+mod timeline;

@@ -1,0 +1,232 @@
+//! Random scenarios, driven through the invariants that every run checks of itself: one outcome a request, Little's law,
+//! KV blocks and GPUs conserved, billed time the sum of lifetimes, instants in causal order.
+
+use proptest::prelude::*;
+use scaletwin_core::record::Outcome;
+
+use crate::running::requests;
+
+/// What varies in a scenario.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    seed: u64,
+    engine: Engine,
+    replicas: u32,
+    nodes: u32,
+    rate: u32,
+    burstiness: u32,
+    client: String,
+    priorities: bool,
+    closed: u32,
+    policy: Policy,
+    cold_start: u32,
+    grace: u32,
+    queue: String,
+    routing: &'static str,
+    ends: String,
+    warm_up: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Engine {
+    Continuous { options: String },
+    Slots { options: String },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Policy {
+    None,
+    Hpa,
+    HpaOnCpu,
+}
+
+impl Shape {
+    /// The scenario.
+    pub(crate) fn text(&self) -> String {
+        let Shape {
+            seed,
+            replicas,
+            nodes,
+            rate,
+            burstiness,
+            client,
+            closed,
+            cold_start,
+            grace,
+            queue,
+            routing,
+            ends,
+            warm_up,
+            ..
+        } = self;
+        let cv = f64::from(*burstiness) / 2.0;
+        let (engine, tokens) = match &self.engine {
+            Engine::Continuous { options } => (
+                format!(
+                    "{{kind: continuous-batching, {options}, step_time: {{linear: {{base: 9ms, per_prefill_token: 40us, per_sequence: 200us, per_context_token: 90ns}}}}}}"
+                ),
+                "prompt_tokens: {lognormal: {mean: 120, cv: 1}}, output_tokens: {lognormal: {mean: 60, cv: 1}},",
+            ),
+            Engine::Slots { options } => (format!("{{kind: concurrency, {options}}}"), ""),
+        };
+        let model = if tokens.is_empty() { "" } else { "model: llama-3.1-8b" };
+        let signal = if tokens.is_empty() {
+            "envoy_cluster_upstream_rq_active"
+        } else {
+            "'vllm:num_requests_running'"
+        };
+        let gpus = u32::from(!tokens.is_empty());
+        let metric = match self.policy {
+            Policy::HpaOnCpu => "resource: {name: cpu, utilization: 50}",
+            _ => "pods: {metric: load, average_value: 3}",
+        };
+        let policy = match self.policy {
+            Policy::None => String::new(),
+            _ => format!(
+                "policy:
+  controllers:
+    - kind: hpa
+      target: one
+      max_replicas: 5
+      behavior: {{scale_down: {{stabilization_window: 20s}}}}
+      metrics: [{{{metric}}}]
+    - {{kind: node-provisioner}}"
+            ),
+        };
+        let (first, second) = if self.priorities { (1, 0) } else { (0, 0) };
+        let closed = if *closed == 0 {
+            String::new()
+        } else {
+            format!(
+                "  - {{name: loop, {tokens} until: 60s, clients: {{count: {closed}, think_time: {{exponential: {{mean: 2s}}}}}}}}"
+            )
+        };
+        let most = nodes + 3;
+        format!(
+            "
+name: random
+seed: {seed}
+duration: 90s
+{ends}
+warm_up: {warm_up}s
+window: 30s
+clusters:
+  - name: here
+    node_pools:
+      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}}}
+services:
+  - name: one
+    slo: {{e2e: {{p90: 3s}}}}
+    routing: {routing}
+    {queue}
+    deployments:
+      - name: main
+        {model}
+        engine: {engine}
+        replica: {{gpus: {gpus}, cpu: 2}}
+        replicas: {replicas}
+        cold_start: {{uniform: {{min: 1s, max: {cold_start}s}}}}
+        readiness: {{period: 3s}}
+        grace: {grace}s
+traffic:
+  - {{name: first, {tokens} priority: {first}, arrivals: {{gamma: {{rate: {rate}/s, cv: {cv}}}}}, client: {client}}}
+  - {{name: second, {tokens} priority: {second}, queue_timeout: 9s, arrivals: {{poisson: {{rate: 1/s}}}}, client: {client}}}
+{closed}
+scrape: {{interval: 5s, lag: 1s}}
+signals:
+  load: {{series: {signal}, per: pod}}
+{policy}
+"
+        )
+    }
+}
+
+fn engines() -> impl Strategy<Value = Engine> {
+    let continuous = (
+        1u32..12,
+        prop::sample::select(vec![40u32, 120, 2000]),
+        any::<bool>(),
+        any::<bool>(),
+        prop::sample::select(vec!["fcfs", "priority"]),
+        prop::sample::select(vec![64u32, 512]),
+        prop::sample::select(vec!["", ", max_num_queued_reqs: 3"]),
+    )
+        .prop_map(|(seqs, blocks, asynchronous, caching, policy, tokens, queue)| Engine::Continuous {
+            options: format!(
+                "max_num_seqs: {seqs}, num_gpu_blocks: {blocks}, async_scheduling: {asynchronous}, enable_prefix_caching: {caching}, scheduling_policy: {policy}, max_num_batched_tokens: {tokens}, max_model_len: 600{queue}"
+            ),
+        });
+    let slots = (
+        1u32..5,
+        prop::sample::select(vec!["fifo", "processor-sharing"]),
+        prop::sample::select(vec!["", ", queue: 0", ", queue: 4"]),
+        prop::sample::select(vec!["", ", setup: {exponential: {mean: 1s}}"]),
+    )
+        .prop_map(|(limit, discipline, queue, setup)| Engine::Slots {
+            options: format!(
+                "limit: {limit}, discipline: {discipline}{queue}{setup}, service_time: {{lognormal: {{mean: 400ms, cv: 1}}}}"
+            ),
+        });
+    prop_oneof![continuous, slots]
+}
+
+/// Scenarios of all kinds.
+pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
+    let clients = prop::sample::select(vec![
+        "{}",
+        "{timeout: 4s}",
+        "{patience: {exponential: {mean: 3s}}}",
+        "{timeout: 2s, retries: {max: 3}}",
+        "{deadline: 5s, retries: {max: 2, budget: 0.2}}",
+    ]);
+    let first = (any::<u64>(), engines(), 1u32..4, 3u32..5, 1u32..14, 1u32..5, clients, any::<bool>());
+    let second = (
+        0u32..4,
+        prop::sample::select(vec![Policy::None, Policy::Hpa, Policy::HpaOnCpu]),
+        2u32..15,
+        0u32..6,
+        prop::sample::select(vec!["", "queue: {}", "queue: {limit: 3}"]),
+        prop::sample::select(vec!["round-robin", "least-outstanding"]),
+        prop::sample::select(vec!["end: drain", "end: cut"]),
+        prop::sample::select(vec![0u32, 20]),
+    );
+    (first, second).prop_map(|(first, second)| {
+        let (seed, engine, replicas, nodes, rate, burstiness, client, priorities) = first;
+        let (closed, policy, cold_start, grace, queue, routing, ends, warm_up) = second;
+        Shape {
+            seed,
+            engine,
+            replicas,
+            nodes,
+            rate,
+            burstiness,
+            client: client.to_owned(),
+            priorities,
+            closed,
+            policy,
+            cold_start,
+            grace,
+            queue: queue.to_owned(),
+            routing,
+            ends: ends.to_owned(),
+            warm_up,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn random_scenarios_keep_the_invariants(shape in shapes()) {
+        let (record, requests) = requests(&shape.text());
+        let counts = &record.summary.services[0].requests;
+        let warm_up = record.summary.services[0].warm_up_requests;
+        prop_assert_eq!(counts.arrived, Outcome::ALL.iter().map(|outcome| counts.of(*outcome)).sum::<u64>());
+        prop_assert_eq!(counts.arrived + warm_up, requests.len() as u64);
+        let windows: u64 = record.windows[0].iter().map(|window| window.counts.arrived).sum();
+        prop_assert_eq!(windows, requests.len() as u64);
+        let held: f64 = record.summary.services.iter().filter_map(|service| service.cost_usd).sum();
+        let cost = record.summary.cost;
+        prop_assert!((held + cost.idle_usd.unwrap() - cost.total_usd.unwrap()).abs() < 1e-9);
+    }
+}
