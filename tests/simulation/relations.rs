@@ -23,7 +23,7 @@ traffic: [{{name: all, requests: 4000, arrivals: {{gaps: {{exponential: {{mean: 
 }
 
 fn e2e(record: &RunRecord) -> LatencySummary {
-    record.summary.services[0].e2e_seconds.clone().expect("requests completed")
+    record.summary.services[0].e2e_seconds.expect("requests completed")
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn slices_of_time_change_nothing() {
     let mut run = start(&scenario);
     let mut at = scaletwin_core::units::Time::ZERO;
     loop {
-        at = at + scaletwin_core::units::Span::from_millis(777);
+        at += scaletwin_core::units::Span::from_millis(777);
         if run.run_until(at).unwrap() {
             break;
         }

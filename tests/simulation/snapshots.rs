@@ -20,7 +20,7 @@ fn cut(shape: &Shape, cuts: &[u64]) -> Result<(), TestCaseError> {
     let mut run = start(&scenario);
     let mut at = Time::ZERO;
     for millis in cuts {
-        at = at + Span::from_millis(*millis);
+        at += Span::from_millis(*millis);
         if run.run_until(at).expect("a run goes on") {
             break;
         }

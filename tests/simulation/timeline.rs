@@ -68,7 +68,6 @@ fn replicas(record: &RunRecord, start: f64) -> (f64, f64) {
 }
 
 #[test]
-#[expect(clippy::float_cmp, reason = "whole seconds and means of whole numbers over a minute")]
 fn a_window_of_300_s_holds_replicas_as_computed_by_hand() {
     let record = record(&scenario("behavior: {scale_down: {stabilization_window: 300s}}"));
     assert_eq!(scaled(&record), [(135.0, 4), (720.0, 1)]);
@@ -83,7 +82,6 @@ fn a_window_of_300_s_holds_replicas_as_computed_by_hand() {
 }
 
 #[test]
-#[expect(clippy::float_cmp, reason = "whole seconds")]
 fn without_behavior_a_recommendation_as_old_as_the_window_still_counts() {
     assert_eq!(scaled(&record(&scenario(""))), [(135.0, 4), (735.0, 1)]);
 }

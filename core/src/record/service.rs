@@ -187,8 +187,7 @@ impl ServiceMeter {
                 .iter()
                 .zip(&self.limits)
                 .all(|(value, limit)| value.is_none_or(|value| value <= *limit));
-        let back = self.window.as_nanos();
-        if let Some(window) = self.open_window_of(request.arrived, back) {
+        if let Some(window) = self.open_window_of(request.arrived) {
             window.counts.count(request.outcome);
             window.good += u64::from(good);
             window.output_tokens += u64::from(request.output_tokens);
@@ -215,10 +214,10 @@ impl ServiceMeter {
         }
     }
 
-    fn open_window_of(&mut self, arrived: Time, length: u64) -> Option<&mut OpenWindow> {
-        let start = Time::from_nanos(arrived.as_nanos() / length * length);
-        let place = self.open.binary_search_by_key(&start, |window| window.start).ok()?;
-        self.open.get_mut(place)
+    /// The open window in which a request arrived. Most have arrived in the last one or the one before.
+    #[inline]
+    fn open_window_of(&mut self, arrived: Time) -> Option<&mut OpenWindow> {
+        self.open.iter_mut().rev().find(|window| window.start <= arrived)
     }
 
     #[inline]

@@ -149,7 +149,13 @@ impl Span {
     /// # Errors
     /// [`UnitError::Range`] when `secs` is negative, not a number, infinite, or over 584 years.
     pub fn from_secs_f64(secs: f64) -> Result<Span, UnitError> {
-        Span::from_whole((secs * 1e9).ceil())
+        let nanos = secs * 1e9;
+        if (0.0..4e18).contains(&nanos) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
+            let below = nanos as i64 as u64;
+            return Ok(Span(below + u64::from((below as f64) < nanos)));
+        }
+        Span::from_whole(nanos.ceil())
     }
 
     /// `secs` seconds as written in a file: the nearest nanosecond, which is the one meant by a decimal with 9 digits.

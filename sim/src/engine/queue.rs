@@ -32,6 +32,9 @@ pub struct Ticket {
 pub struct EventQueue<E> {
     /// (key, slot), a heap.
     heap: Vec<(Key, u32)>,
+    /// Whether the event at the top was taken: the next one that is added goes there, which is cheaper than to fill the
+    /// place from the end first. What was taken mostly plans its next event at once.
+    vacant: bool,
     slots: Vec<Slot<E>>,
     empty: Vec<u32>,
 }
@@ -45,7 +48,7 @@ struct Slot<E> {
 
 impl<E> Default for EventQueue<E> {
     fn default() -> EventQueue<E> {
-        EventQueue { heap: Vec::new(), slots: Vec::new(), empty: Vec::new() }
+        EventQueue { heap: Vec::new(), vacant: false, slots: Vec::new(), empty: Vec::new() }
     }
 }
 
@@ -53,20 +56,29 @@ impl<E: Copy> EventQueue<E> {
     /// How many events are to come.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.heap.len() - usize::from(self.vacant)
     }
 
     /// Whether none is to come.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 
     /// The key of the next event.
-    #[must_use]
     #[inline]
-    pub fn next_key(&self) -> Option<Key> {
+    pub fn next_key(&mut self) -> Option<Key> {
+        self.fill_top();
         self.heap.first().map(|(key, _)| *key)
+    }
+
+    /// Fills the place at the top, if it is vacant.
+    #[inline]
+    fn fill_top(&mut self) {
+        if self.vacant {
+            self.vacant = false;
+            self.remove_at(0);
+        }
     }
 
     /// Adds an event.
@@ -82,20 +94,28 @@ impl<E: Copy> EventQueue<E> {
                 slot
             }
         };
-        self.heap.push((key, slot));
-        self.up(self.heap.len() - 1);
+        if self.vacant {
+            self.vacant = false;
+            self.heap[0] = (key, slot);
+            self.down(0);
+        } else {
+            self.heap.push((key, slot));
+            self.up(self.heap.len() - 1);
+        }
         Ticket { slot, generation: self.slots[slot as usize].generation }
     }
 
     /// Takes the next event.
     pub fn pop(&mut self) -> Option<(Key, E)> {
+        self.fill_top();
         let (key, slot) = *self.heap.first()?;
-        self.remove_at(0);
+        self.vacant = true;
         Some((key, self.release(slot)))
     }
 
     /// Takes an event out, if it is still to come.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<E> {
+        self.fill_top();
         let place = self.place_of(ticket)?;
         self.remove_at(place);
         Some(self.release(ticket.slot))
@@ -103,6 +123,7 @@ impl<E: Copy> EventQueue<E> {
 
     /// Moves an event to another place in the order. Whether it is still to come.
     pub fn reschedule(&mut self, ticket: Ticket, key: Key) -> bool {
+        self.fill_top();
         let Some(place) = self.place_of(ticket) else { return false };
         let earlier = key < self.heap[place].0;
         self.heap[place].0 = key;
@@ -116,7 +137,7 @@ impl<E: Copy> EventQueue<E> {
 
     /// All events with their keys, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (Key, E)> {
-        self.heap.iter().filter_map(|(key, slot)| self.slots[*slot as usize].event.map(|event| (*key, event)))
+        self.heap.iter().skip(usize::from(self.vacant)).filter_map(|(key, slot)| self.slots[*slot as usize].event.map(|event| (*key, event)))
     }
 
     fn place_of(&self, ticket: Ticket) -> Option<usize> {
@@ -167,13 +188,23 @@ impl<E: Copy> EventQueue<E> {
         let entry = self.heap[place];
         loop {
             let first = place * FAN + 1;
-            let children = first..(first + FAN).min(self.heap.len());
-            let Some(least) = children.min_by_key(|child| self.heap[*child].0) else { break };
-            if self.heap[least].0 >= entry.0 {
+            let (least, child) = match self.heap.get(first..) {
+                Some([a, b, c, d, ..]) => {
+                    let (left, right) = (usize::from(b.0 < a.0), 2 + usize::from(d.0 < c.0));
+                    let (lower, upper) = (if left == 0 { a } else { b }, if right == 2 { c } else { d });
+                    if upper.0 < lower.0 { (right, *upper) } else { (left, *lower) }
+                }
+                Some(children) => match children.iter().enumerate().min_by_key(|(_, child)| child.0) {
+                    Some((least, child)) => (least, *child),
+                    None => break,
+                },
+                None => break,
+            };
+            if child.0 >= entry.0 {
                 break;
             }
-            self.put(place, self.heap[least]);
-            place = least;
+            self.put(place, child);
+            place = first + least;
         }
         self.put(place, entry);
     }

@@ -295,7 +295,8 @@ pub fn run<M: Model>(
 }
 
 /// What comes next: of one moment, first what was planned before, then what was planned at it.
-fn next<M: Model>(model: &M, calendar: &Calendar<M::Event>) -> Option<Next> {
+#[inline]
+fn next<M: Model>(model: &M, calendar: &mut Calendar<M::Event>) -> Option<Next> {
     let queued = calendar.queue.next_key();
     let mut best = queued.map(|key| (key.moment(), Next::Queue(key)));
     let mut consider = |key: Key, next: Next| {

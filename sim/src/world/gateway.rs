@@ -507,12 +507,12 @@ impl World {
         if let Engine::Continuous(replica) = &serving.engine
             && replica.is_idle()
         {
+            if let Some((_, ticket)) = serving.due.take() {
+                calendar.cancel(ticket, Phase::Complete);
+            }
             if !serving.begins {
                 serving.begins = true;
                 calendar.soon(Phase::Step, Event::Begin(handle));
-            }
-            if let Some((_, ticket)) = serving.due.take() {
-                calendar.cancel(ticket, Phase::Complete);
             }
             return;
         }

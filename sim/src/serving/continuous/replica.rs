@@ -34,6 +34,9 @@ pub struct ContinuousReplica {
     work: Work,
     /// Since when it has worked without pause.
     busy_since: Option<FineTime>,
+    /// Kept to save allocations.
+    #[serde(skip)]
+    outputs: Vec<Output>,
 }
 
 /// The ends of the coming steps: the first after `first`, then each `second`, `second + increase`, … later.
@@ -137,6 +140,7 @@ impl ContinuousReplica {
             published_directly: true,
             work: Work::default(),
             busy_since: None,
+            outputs: Vec::new(),
         }
     }
 
@@ -261,7 +265,7 @@ impl ContinuousReplica {
             self.take_out(key);
         }
         self.boundaries = (now, self.boundaries.0);
-        let mut outputs = Vec::new();
+        let mut outputs = std::mem::take(&mut self.outputs);
         let steady = self.scheduler.update(now.as_femtos(), &mut outputs);
         if steady > 0 {
             let sequences = u64::from(steady);
@@ -269,9 +273,10 @@ impl ContinuousReplica {
         }
         self.work.add(&plan.shape, 1);
         self.work.generated_tokens += u64::from(steady);
-        for output in outputs {
+        for output in outputs.drain(..) {
             self.note(output, now, happened);
         }
+        self.outputs = outputs;
         self.published = Gauges {
             running: self.scheduler.running() as u64,
             waiting: self.waiting_seen(),
@@ -351,15 +356,15 @@ impl ContinuousReplica {
     /// When the step under way ends, and how many quiet ones after it are known.
     fn plan_steps(&mut self, time: &dyn StepTime) -> Plan {
         let quiet = self.scheduler.quiet_steps();
-        let shapes: Vec<StepShape> = self.scheduler.in_flight().map(|batch| batch.shape).collect();
-        let shape = shapes[0];
+        let mut shapes = self.scheduler.in_flight().map(|batch| batch.shape);
+        let shape = shapes.next().expect("a step was scheduled");
         let first = time.step(&shape);
         if quiet == 0 {
             return Plan { first, second: first, increase: Femtos(0), steps: 1, shape };
         }
         // With async scheduling the step after this one is scheduled already, and steady as well.
-        let (second, run) = match shapes.get(1) {
-            Some(next) => (time.step(next), time.decode_run(next)),
+        let (second, run) = match shapes.next() {
+            Some(next) => (time.step(&next), time.decode_run(&next)),
             None => {
                 let run = time.decode_run(&shape);
                 (Femtos(first.0 + run.increase.0), DecodeRun { steps: run.steps - 1, ..run })

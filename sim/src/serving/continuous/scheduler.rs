@@ -32,6 +32,9 @@ pub struct Scheduler {
     in_flight: VecDeque<Batch>,
     /// Sequences that were sampled individually in the last step: they may become steady.
     joining: Vec<Key>,
+    /// A step that is over, whose lists are used again.
+    #[serde(skip)]
+    spare: Option<Batch>,
     tickets: u64,
     /// When the last update was, in the caller's unit.
     last_update: u128,
@@ -73,7 +76,7 @@ pub struct Counters {
 }
 
 /// A scheduled step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     clock: u64,
     /// Steady decodes in it.
@@ -144,6 +147,15 @@ struct Pass {
 }
 
 impl Batch {
+    /// An empty step with the lists of this one.
+    fn emptied(self) -> Batch {
+        let Batch { mut entries, mut admitted, mut preempted, .. } = self;
+        entries.clear();
+        admitted.clear();
+        preempted.clear();
+        Batch { clock: 0, steady: 0, entries, admitted, preempted, shape: StepShape::default() }
+    }
+
     /// Whether nothing is computed in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -171,6 +183,7 @@ impl Scheduler {
             blocks: Blocks::new(config.num_gpu_blocks, identified),
             in_flight: VecDeque::new(),
             joining: Vec::new(),
+            spare: None,
             tickets: 0,
             last_update: 0,
             hold: Hold {
@@ -413,14 +426,8 @@ impl Scheduler {
             self.leave_ending();
         }
         let pass = self.pass();
-        let mut batch = Batch {
-            clock: self.group.clock(),
-            steady: 0,
-            entries: Vec::new(),
-            admitted: Vec::new(),
-            preempted: Vec::new(),
-            shape: StepShape::default(),
-        };
+        let mut batch = self.spare.take().unwrap_or_default();
+        batch.clock = self.group.clock();
         let budget = self.config.max_num_batched_tokens;
         let left = if self.group_fits(pass, budget) {
             self.pass_by_group(pass, budget, &mut batch)
@@ -439,7 +446,7 @@ impl Scheduler {
 
     /// Those sampled individually in the step before are steady from now on, if they still want one token a step.
     fn join_group(&mut self) {
-        for key in std::mem::take(&mut self.joining) {
+        for key in self.joining.drain(..) {
             let Some(sequence) = self.sequences.get_mut(key) else { continue };
             let wants_one = sequence.length + sequence.placeholders == sequence.computed + 1;
             if sequence.status == Status::Running
@@ -915,7 +922,9 @@ impl Scheduler {
             self.finish(key, outputs);
         }
         self.last_update = now;
-        batch.steady
+        let steady = batch.steady;
+        self.spare = Some(batch.emptied());
+        steady
     }
 
     /// One sampled token of a sequence that was looked at individually. Whether it was its last.

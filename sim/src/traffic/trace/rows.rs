@@ -97,11 +97,12 @@ impl<R: BufRead> Rows<R> {
     }
 
     fn csv(path: &Path, input: R, format: TraceFormat) -> Result<Rows<R>, TraceError> {
-        // With lines ended by \n alone, a final \r is trimmed like a space, and lines are counted rightly.
+        // With lines ended by \n alone, a final \r is trimmed like a space, and lines are counted rightly. Fields are
+        // trimmed as they are looked at, which is cheaper than a trimmed copy of each line.
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .terminator(csv::Terminator::Any(b'\n'))
-            .trim(csv::Trim::All)
+            .trim(csv::Trim::Headers)
             .from_reader(Bounded::new(input));
         let header = reader.byte_headers().map_err(|error| csv_error(path, &error))?.clone();
         if header.is_empty() {
@@ -126,7 +127,7 @@ impl<R: BufRead> Rows<R> {
                     if !reader.read_byte_record(record).map_err(|error| csv_error(path, &error))? {
                         return Ok(None);
                     }
-                    let blank = record.len() == 1 && record[0].is_empty();
+                    let blank = record.len() == 1 && record[0].trim_ascii().is_empty();
                     if !blank {
                         break;
                     }
@@ -156,7 +157,7 @@ impl<R: BufRead> Rows<R> {
 
 /// The fields of a record as they stood in their line, quotes aside.
 fn joined(record: &ByteRecord) -> Vec<u8> {
-    record.iter().collect::<Vec<_>>().join(&b',')
+    record.iter().collect::<Vec<_>>().join(&b',').trim_ascii_end().to_owned()
 }
 
 fn csv_error(path: &Path, error: &csv::Error) -> TraceError {
@@ -221,9 +222,10 @@ fn read_header(path: &Path, header: &ByteRecord, format: TraceFormat) -> Result<
 fn fields(record: &ByteRecord) -> impl Iterator<Item = (usize, &[u8])> {
     let mut offset = 0;
     record.iter().map(move |field| {
-        let start = offset;
+        let trimmed = field.trim_ascii_start();
+        let start = offset + field.len() - trimmed.len();
         offset += field.len() + 1;
-        (start, field)
+        (start, trimmed.trim_ascii_end())
     })
 }
 
