@@ -92,7 +92,8 @@ fn check_start(spec: &ScenarioSpec, settings: &RunSettings, policy: &CheckedPoli
     let clusters: BTreeSet<_> = deployments.iter().filter_map(|deployment| deployment.cluster).collect();
     let added = |cluster: usize| policy.adds_nodes(&settings.clusters[cluster].name);
     if pending > 0 && !clusters.into_iter().any(added) {
-        let message = format!("{pending} replicas find no node at the start, and no controller adds one");
+        let message =
+            format!("no node for {pending} of the replicas at the start, and no controller adds one");
         problems.push(Problem::error(&spec.services.place, message).hint(
             "raise the min of nodes:, lower replicas:, or add the controller {kind: node-provisioner}",
         ));

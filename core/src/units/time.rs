@@ -151,7 +151,11 @@ impl Span {
     pub fn from_secs_f64(secs: f64) -> Result<Span, UnitError> {
         let nanos = secs * 1e9;
         if (0.0..4e18).contains(&nanos) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "the range was checked"
+            )]
             let below = nanos as i64 as u64;
             return Ok(Span(below + u64::from((below as f64) < nanos)));
         }

@@ -137,7 +137,10 @@ impl<E: Copy> EventQueue<E> {
 
     /// All events with their keys, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (Key, E)> {
-        self.heap.iter().skip(usize::from(self.vacant)).filter_map(|(key, slot)| self.slots[*slot as usize].event.map(|event| (*key, event)))
+        self.heap
+            .iter()
+            .skip(usize::from(self.vacant))
+            .filter_map(|(key, slot)| self.slots[*slot as usize].event.map(|event| (*key, event)))
     }
 
     fn place_of(&self, ticket: Ticket) -> Option<usize> {

@@ -1,0 +1,5 @@
+//! The program as people use it: what it prints where, what it writes, and how it refuses.
+
+mod output;
+mod program;
+mod refusals;

@@ -1,0 +1,160 @@
+//! What the program prints and writes.
+
+use serde_json::Value;
+
+use crate::program::{Folder, SMALL};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn without_a_scenario_the_quickstart_runs_and_leads_with_the_verdict() {
+    let done = Folder::with(&[]).run(&["run"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let first = done.out.lines().next().unwrap();
+    assert!(first.starts_with("quickstart, seed 42: SLO missed, for $"), "{first}");
+    assert!(done.out.contains("worst window"), "{}", done.out);
+    assert!(done.err.contains("requests in"), "timing goes to stderr: {}", done.err);
+}
+
+#[test]
+fn json_has_the_figures_that_the_contract_names() {
+    let done =
+        Folder::with(&[("s.yaml", SMALL.as_bytes())]).run(&["run", "s.yaml", "--format", "json", "-q"]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    let summary = json(&done.out);
+    for key in [
+        "scenario",
+        "seed",
+        "record_hash",
+        "simulated_seconds",
+        "services",
+        "node_pools",
+        "cost",
+        "not_modelled",
+    ] {
+        assert!(summary.get(key).is_some(), "{key}");
+    }
+    let service = &summary["services"][0];
+    assert_eq!(service["requests"]["arrived"], 500);
+    for key in ["e2e_seconds", "wait_seconds"] {
+        for figure in ["count", "mean", "p50", "p90", "p95", "p99", "max"] {
+            assert!(service[key][figure].is_number(), "{key}.{figure}");
+        }
+    }
+    assert!(service["ttft_seconds"].is_null(), "an engine without tokens has no TTFT");
+    assert!(summary["energy_kwh"].is_null(), "what is not modelled is null, not 0");
+    let absent = summary["not_modelled"].as_array().unwrap();
+    assert!(absent.contains(&Value::from("energy_kwh")));
+}
+
+#[test]
+fn a_folder_holds_all_that_a_run_leaves_behind() {
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
+    let done = folder.run(&["run", "s.yaml", "--out", "r", "--requests", "-q", "--set", "seed=9"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let summary = json(&folder.text("r/summary.json"));
+    assert_eq!(summary["seed"], 9);
+    assert_eq!(folder.text("r/requests.csv").lines().count(), 501);
+    assert!(folder.text("r/timeline.csv").starts_with("start_seconds,service,arrived,"));
+    assert_eq!(folder.text("r/inputs/s.yaml"), SMALL);
+    let settings = json(&folder.text("r/settings.json"));
+    assert_eq!(settings["changes"][0], "seed=9");
+    assert!(settings["settings"]["scenario"]["deployments"].is_array(), "all settings with their defaults");
+    assert!(json(&folder.text("r/timing.json"))["wall_seconds"].is_number());
+    assert_eq!(folder.text("r/decisions.jsonl"), "", "nobody decided anything");
+}
+
+#[test]
+fn decisions_are_written_with_the_controllers_own_reasons() {
+    let folder = Folder::with(&[]);
+    assert_eq!(folder.run(&["run", "-q", "--out", "r"]).code, 0);
+    let lines = folder.text("r/decisions.jsonl");
+    let acted = lines.lines().map(json).find(|line| !line["actions"][0]["set_replicas"].is_null()).unwrap();
+    let codes: Vec<&str> =
+        acted["reasons"].as_array().unwrap().iter().filter_map(|reason| reason["code"].as_str()).collect();
+    assert!(codes.contains(&"SucceededRescale"), "{codes:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_with_any_number_of_threads() {
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
+    for (jobs, out) in [("1", "one"), ("2", "two")] {
+        let done = folder.run(&["run", "s.yaml", "--replications", "4", "--jobs", jobs, "--out", out, "-q"]);
+        assert_eq!(done.code, 0, "{}", done.err);
+    }
+    assert_eq!(folder.text("one/study.json"), folder.text("two/study.json"));
+    for seed in 7..11 {
+        let file = format!("seed-{seed}/summary.json");
+        assert_eq!(folder.text(&format!("one/{file}")), folder.text(&format!("two/{file}")));
+    }
+    let study = json(&folder.text("one/study.json"));
+    assert_eq!(study["seeds"], serde_json::json!([7, 8, 9, 10]));
+    assert!(study["figures"]["services.web.e2e_seconds.mean"]["half_width_95"].is_number());
+}
+
+#[test]
+fn a_replication_is_the_run_with_its_seed() {
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
+    folder.run(&["run", "s.yaml", "--replications", "2", "--out", "study", "-q"]);
+    folder.run(&["run", "s.yaml", "--seed", "8", "--out", "single", "-q"]);
+    assert_eq!(folder.text("study/seed-8/summary.json"), folder.text("single/summary.json"));
+}
+
+#[test]
+fn a_snapshot_goes_on_to_the_same_record() {
+    let folder = Folder::with(&[]);
+    let whole = folder.run(&["run", "-q", "--format", "json", "--out", "whole"]);
+    let cut =
+        folder.run(&["run", "-q", "--format", "json", "--snapshot-at", "22m", "--snapshot", "at-22m.json"]);
+    let rest = folder.run(&["run", "-q", "--format", "json", "--resume", "at-22m.json", "--out", "rest"]);
+    assert_eq!((whole.code, cut.code, rest.code), (0, 0, 0), "{} {}", cut.err, rest.err);
+    assert_eq!(whole.out, cut.out);
+    assert_eq!(whole.out, rest.out);
+    for file in ["summary.json", "timeline.csv", "decisions.jsonl"] {
+        assert_eq!(folder.text(&format!("whole/{file}")), folder.text(&format!("rest/{file}")), "{file}");
+    }
+}
+
+#[test]
+fn require_slo_answers_with_the_exit_code() {
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
+    assert_eq!(folder.run(&["run", "s.yaml", "-q", "--require-slo"]).code, 0);
+    let strict = ["run", "s.yaml", "-q", "--require-slo", "--set", "services[0].slo.e2e.p95=10ms"];
+    assert_eq!(folder.run(&strict).code, 1);
+}
+
+#[test]
+fn theory_can_be_asked_from_the_command_line() {
+    let text = "
+name: mm1
+warm_up: 200s
+services:
+  - name: station
+    deployments: [{name: server, engine: {kind: concurrency, limit: 1, service_time: {exponential: {mean: 100ms}}}}]
+traffic: [{name: customers, requests: 100000, arrivals: {poisson: {rate: 5/s}}}]
+";
+    let folder = Folder::with(&[("mm1.yaml", text.as_bytes())]);
+    let done = folder.run(&["run", "mm1.yaml", "--replications", "10", "--format", "json", "-q"]);
+    let figure = &json(&done.out)["figures"]["services.station.wait_seconds.mean"];
+    let (mean, half) = (figure["mean"].as_f64().unwrap(), figure["half_width_95"].as_f64().unwrap());
+    // λ / (μ (μ − λ)) with λ = 5 and μ = 10; three half widths are 0.9998 for normal figures of ten runs.
+    assert!((mean - 0.1).abs() < 3.0 * half && half < 0.01, "{mean} ± {half}");
+}
+
+#[test]
+fn reference_and_completions_are_printed() {
+    let folder = Folder::with(&[]);
+    for file in ["scenario", "policy"] {
+        let schema = json(&folder.run(&["schema", file]).out);
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    }
+    assert!(folder.run(&["policies"]).out.contains("hpa"));
+    assert!(folder.run(&["policies", "hpa"]).out.contains("max_replicas"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(folder.run(&["completions", shell]).out.contains("scaletwin"));
+    }
+    let help = folder.run(&["--help"]);
+    assert_eq!((help.code, help.err.as_str()), (0, ""));
+}

@@ -1,0 +1,208 @@
+//! Wrong input: exit code 2, nothing on stdout, and a message that names the place and what to do.
+
+use std::io::Write as _;
+
+use crate::program::{Folder, SMALL};
+
+/// Asserts that this change of [`SMALL`] is refused with all of these in the message.
+fn refused(old: &str, new: &str, expected: &[&str]) {
+    assert!(SMALL.contains(old), "{old:?} is in the scenario");
+    let text = SMALL.replacen(old, new, 1);
+    refused_text(&text, &[], expected);
+}
+
+fn refused_text(text: &str, arguments: &[&str], expected: &[&str]) {
+    let folder = Folder::with(&[("s.yaml", text.as_bytes())]);
+    let done = folder.run(&[&["run", "s.yaml", "-q"], arguments].concat());
+    assert_eq!((done.code, done.out.as_str()), (2, ""), "{}", done.err);
+    for part in expected {
+        assert!(done.err.contains(part), "{part:?} is not in:\n{}", done.err);
+    }
+    assert!(!done.err.contains("panicked"), "{}", done.err);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+    refused("replicas: 2", "replicass: 2", &["s.yaml:8:9", "8 |", "^", "did you mean \"replicas\"?"]);
+    refused("deployments:", "deploymets:", &["s.yaml:6:5", "did you mean \"deployments\"?"]);
+}
+
+#[test]
+fn units_and_ranges_are_checked() {
+    refused("300ms", "300", &["s.yaml:9:", "ms"]);
+    refused("300ms", "300 kg", &["s.yaml:9:"]);
+    refused("300ms", "-300ms", &["s.yaml:9:"]);
+    refused("300ms", ".nan", &["s.yaml:9:"]);
+    refused("rate: 8/s", "rate: .inf", &["s.yaml:11:"]);
+    refused("rate: 8/s", "rate: 0/s", &["s.yaml:11:", "above 0"]);
+    refused("limit: 2", "limit: 0", &["s.yaml:9:"]);
+    refused("limit: 2", "limit: 99999999999", &["s.yaml:9:"]);
+    refused("p95: 2s", "p101: 2s", &["p101", "below p100"]);
+}
+
+#[test]
+fn shape_errors_come_all_at_once() {
+    let text = SMALL.replace("limit: 2", "limit: none").replace("seed: 7", "seed: -7");
+    refused_text(&text, &[], &["s.yaml:2:7", "s.yaml:9:"]);
+}
+
+#[test]
+fn semantic_errors_come_all_at_once() {
+    let text =
+        SMALL.replace("name: users,", "name: users, service: wep,").replace("replicas: 2", "replicas: 0");
+    refused_text(&text, &[], &["wep", "did you mean \"web\"?"]);
+    let text = SMALL.replace("requests: 500, ", "");
+    refused_text(&text, &[], &["this stream never ends", "duration"]);
+}
+
+#[test]
+fn dangling_names_are_refused() {
+    refused("replicas: 2", "cluster: mars", &["s.yaml:8:", "mars"]);
+    refused(
+        "traffic:",
+        "policy: {controllers: [{kind: hpa, target: wab, max_replicas: 3}]}\ntraffic:",
+        &["wab"],
+    );
+    refused(
+        "traffic:",
+        "policy: {controllers: [{kind: hqa, target: web}]}\ntraffic:",
+        &["hqa", "did you mean \"hpa\"?"],
+    );
+    refused("traffic:", "policy: nowhere.yaml\ntraffic:", &["s.yaml:10:", "nowhere.yaml"]);
+}
+
+#[test]
+fn a_metric_without_a_signal_prints_the_stanza_to_add() {
+    let metric = "{pods: {metric: queue_depth, average_value: 3}}";
+    let policy = format!(
+        "policy: {{controllers: [{{kind: hpa, target: web, max_replicas: 3, metrics: [{metric}]}}]}}\ntraffic:"
+    );
+    refused("traffic:", &policy, &["queue_depth", "signals"]);
+}
+
+#[test]
+fn zero_replicas_that_nobody_adds_to_are_refused() {
+    refused("replicas: 2", "replicas: 0", &["web/main has no replica", "start with replicas: 1"]);
+}
+
+#[test]
+fn manifests_with_what_is_not_modelled_need_a_waiver() {
+    let manifest = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {kind: Deployment, name: main}\n  maxReplicas: 3\n  surprise: 1\n";
+    let text = SMALL.replace(
+        "traffic:",
+        "policy: {controllers: [{kind: hpa, target: web, manifest: hpa.yaml}]}\ntraffic:",
+    );
+    let folder = Folder::with(&[("s.yaml", text.as_bytes()), ("hpa.yaml", manifest.as_bytes())]);
+    let done = folder.run(&["run", "s.yaml", "-q"]);
+    assert_eq!(done.code, 2, "{}", done.out);
+    assert!(done.err.contains("hpa.yaml:7:3") && done.err.contains("surprise"), "{}", done.err);
+}
+
+#[test]
+fn broken_yaml_is_refused_with_its_place() {
+    for text in
+        ["", "name: [", "name: a\nname: b\n", "\u{0}", "- 1\n- 2\n", "a: &x [*x]", "{{{{", "!!binary x"]
+    {
+        refused_text(text, &[], &[]);
+    }
+}
+
+fn with_trace(trace: &[u8], name: &str, expected: &[&str]) {
+    let text = SMALL.replace(
+        "requests: 500, arrivals: {poisson: {rate: 8/s}}",
+        &format!("trace: {{format: csv, path: {name}}}"),
+    );
+    let folder = Folder::with(&[("s.yaml", text.as_bytes()), (name, trace)]);
+    let done = folder.run(&["run", "s.yaml", "-q"]);
+    assert_eq!((done.code, done.out.as_str()), (2, ""), "{}", done.err);
+    for part in expected {
+        assert!(done.err.contains(part), "{part:?} is not in:\n{}", done.err);
+    }
+}
+
+#[test]
+fn wrong_traces_are_refused_with_line_and_column() {
+    with_trace(b"", "t.csv", &["t.csv", "empty"]);
+    with_trace(b"time\n1\n", "t.csv", &["t.csv:1:1", "unknown column"]);
+    with_trace(b"arrival_seconds\n1\n0.5\n", "t.csv", &["t.csv:3:1"]);
+    with_trace(b"arrival_seconds\n1\nsoon\n", "t.csv", &["t.csv:3:1", "soon"]);
+    with_trace(b"arrival_seconds\n1\n-2\n", "t.csv", &["t.csv:3:1"]);
+    with_trace(b"arrival_seconds\n1\nNaN\n", "t.csv", &["t.csv:3:1"]);
+    with_trace(b"arrival_seconds,priority\n1,1\n2\n", "t.csv", &["t.csv:3:1", "fields"]);
+    let mut endless = b"arrival_seconds\n".to_vec();
+    endless.resize(40 << 20, b'1');
+    with_trace(&endless, "t.csv", &["t.csv"]);
+}
+
+#[test]
+fn a_truncated_archive_is_refused() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(b"arrival_seconds\n").unwrap();
+    for second in 0..50_000 {
+        writeln!(packed, "{second}").unwrap();
+    }
+    let packed = packed.finish().unwrap();
+    with_trace(&packed[..packed.len() / 2], "t.csv.gz", &["t.csv.gz"]);
+}
+
+#[test]
+fn missing_files_are_named() {
+    let folder = Folder::with(&[]);
+    for arguments in
+        [["run", "nowhere.yaml"], ["run", "--policy=nowhere.yaml"], ["run", "--resume=nowhere.yaml"]]
+    {
+        let done = folder.run(&arguments);
+        assert_eq!((done.code, done.out.as_str()), (2, ""), "{}", done.err);
+        assert!(done.err.contains("nowhere.yaml"), "{}", done.err);
+    }
+    let text = SMALL
+        .replace("requests: 500, arrivals: {poisson: {rate: 8/s}}", "trace: {format: csv, path: gone.csv}");
+    refused_text(&text, &[], &["s.yaml:11:", "gone.csv"]);
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    refused_text(SMALL, &["--set", "services"], &["there is no ="]);
+    refused_text(SMALL, &["--set", "services[3].name=x"], &["services[3]"]);
+    refused_text(SMALL, &["--set", "seed=many"], &["seed"]);
+    refused_text(SMALL, &["--seed", "many"], &["--seed"]);
+    refused_text(SMALL, &["--replications", "0"], &["--replications"]);
+    refused_text(SMALL, &["--snapshot-at", "5m"], &["--snapshot"]);
+    refused_text(SMALL, &["--snapshot-at", "5y", "--snapshot", "x"], &["5y"]);
+    refused_text(SMALL, &["--snapshot-at", "5h", "--snapshot", "x"], &["the run was over"]);
+    refused_text(SMALL, &["--frobnicate"], &["--frobnicate"]);
+    refused_text(SMALL, &["--out", "s.yaml"], &["s.yaml"]);
+    let no_slo = SMALL.replace("    slo: {e2e: {p95: 2s}}\n", "");
+    refused_text(&no_slo, &["--require-slo"], &["no service has an slo"]);
+}
+
+#[test]
+fn a_snapshot_of_another_scenario_is_refused() {
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes()), ("no.json", b"{}")]);
+    assert_eq!(folder.run(&["run", "s.yaml", "-q", "--snapshot-at", "10s", "--snapshot", "x.json"]).code, 0);
+    let other = folder.run(&[
+        "run",
+        "s.yaml",
+        "-q",
+        "--resume",
+        "x.json",
+        "--set",
+        "services[0].deployments[0].replicas=3",
+    ]);
+    assert_eq!(other.code, 2, "{}", other.out);
+    assert!(other.err.contains("small"), "{}", other.err);
+    let broken = folder.run(&["run", "s.yaml", "-q", "--resume", "no.json"]);
+    assert_eq!(broken.code, 2, "{}", broken.out);
+    let text = folder.text("x.json");
+    std::fs::write(folder.path("cut.json"), &text[..text.len() / 2]).unwrap();
+    assert_eq!(folder.run(&["run", "s.yaml", "-q", "--resume", "cut.json"]).code, 2);
+}
+
+#[test]
+fn replicas_without_a_node_are_refused_before_the_run() {
+    let text = SMALL
+        .replace("    deployments:", "    queue: {}\n    deployments:")
+        .replace("replicas: 2", "replicas: 2\n        replica: {cpu: 2}")
+        .replace("services:", "clusters: [{name: c, node_pools: [{name: p, instance_type: m5.large, nodes: {min: 1, max: 3}}]}]\nservices:");
+    refused_text(&text, &[], &["no node for 1 of the replicas", "node-provisioner"]);
+}

@@ -1,0 +1,5 @@
+//! The house itself: who may import whom, and what every file keeps to.
+
+mod imports;
+mod robustness;
+mod tidy;

@@ -1,0 +1,82 @@
+//! No input makes a reader panic. The fuzz targets in `fuzz/` look further; this runs everywhere.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use scaletwin_scenarios::{Scenario, library};
+use scaletwin_sim::traffic::trace::{TraceFormat, TraceReader};
+
+const FORMATS: [TraceFormat; 5] =
+    [TraceFormat::AzureLlm, TraceFormat::Mooncake, TraceFormat::Vidur, TraceFormat::Csv, TraceFormat::Jsonl];
+
+/// Reads a trace to its end or to its first error.
+fn read(bytes: &[u8], format: TraceFormat) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace");
+    std::fs::write(&path, bytes).expect("a file");
+    if let Ok(mut reader) = TraceReader::open(&path, format, true) {
+        while let Ok(Some(_)) = reader.next_row() {}
+    }
+}
+
+/// A text with some of its parts taken out, doubled, or replaced.
+fn damaged(text: &'static str) -> impl Strategy<Value = String> {
+    let change = (
+        any::<prop::sample::Index>(),
+        0usize..12,
+        prop::sample::select(vec![
+            "",
+            ":",
+            "-1",
+            "{",
+            "]",
+            "1e999",
+            "\u{0}",
+            "ß",
+            "null",
+            "9999999999999999999",
+            "*a",
+            "  ",
+        ]),
+    );
+    prop::collection::vec(change, 1..5).prop_map(move |changes| {
+        let mut text: Vec<char> = text.chars().collect();
+        for (place, length, new) in changes {
+            let start = place.index(text.len().max(1)).min(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, new.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_scenarios_are_read_or_refused(text in damaged(library::LIBRARY[0].text)) {
+        let _ = Scenario::parse("damaged.yaml", &text, Path::new(""));
+    }
+
+    #[test]
+    fn any_text_as_a_scenario_is_read_or_refused(text in "\\PC{0,200}") {
+        let _ = Scenario::parse("any.yaml", &text, Path::new(""));
+    }
+
+    #[test]
+    fn any_bytes_as_a_trace_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), format in 0usize..5) {
+        read(&bytes, FORMATS[format]);
+    }
+
+    #[test]
+    fn damaged_traces_are_read_or_refused(
+        lines in prop::collection::vec(prop::sample::select(vec![
+            "TIMESTAMP,ContextTokens,GeneratedTokens", "2023-11-16 18:15:46.6805900,374,44", "arrived_at,num_prefill_tokens,num_decode_tokens",
+            "0.5,100,20", "arrival_seconds,prompt_tokens,output_tokens,priority,prefix_group,prefix_tokens", "1,2,3,4,5,6", "1.5,8,1,,,",
+            "{\"timestamp\": 5, \"input_length\": 600, \"output_length\": 7, \"hash_ids\": [1, 2]}", "{\"arrival_seconds\": 1}", "{", "\"", ",,,", "1e308,1,1", "\u{feff}",
+        ]), 0..8),
+        format in 0usize..5,
+    ) {
+        read(lines.join("\n").as_bytes(), FORMATS[format]);
+    }
+}
