@@ -3,7 +3,8 @@
 //! Simulator and live bridge fill a [`Recorder`]; scores and reports read only the [`RunRecord`] that it gives.
 //!
 //! - Each request has exactly one [`Outcome`].
-//! - Latencies cover completed requests that arrived after the warm-up; each says how many others there were.
+//! - Latencies cover completed requests that arrived after the warm-up; each says how many others there were. The gaps
+//!   between tokens (ITL) are those of all requests, from the end of the warm-up on.
 //! - The *attainment* of an SLO is the share of arrived requests that met every limit: a request that was rejected,
 //!   timed out, aborted, failed or is unfinished has missed.
 

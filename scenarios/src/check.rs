@@ -88,10 +88,11 @@ fn check_start(spec: &ScenarioSpec, settings: &RunSettings, policy: &CheckedPoli
     let deployments: Vec<_> = settings.deployments.iter().map(|model| model.settings.clone()).collect();
     let mut fleet = Fleet::new(&settings.clusters, &deployments);
     fleet.settle(Time::ZERO);
-    let pending = fleet.pending();
-    let clusters: BTreeSet<_> = deployments.iter().filter_map(|deployment| deployment.cluster).collect();
-    let added = |cluster: usize| policy.adds_nodes(&settings.clusters[cluster].name);
-    if pending > 0 && !clusters.into_iter().any(added) {
+    for (cluster, known) in settings.clusters.iter().enumerate() {
+        let pending = fleet.pending_in(cluster);
+        if pending == 0 || policy.adds_nodes(&known.name) {
+            continue;
+        }
         let message =
             format!("no node for {pending} of the replicas at the start, and no controller adds one");
         problems.push(Problem::error(&spec.services.place, message).hint(

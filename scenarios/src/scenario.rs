@@ -1,5 +1,7 @@
 //! From texts to runs.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -200,13 +202,29 @@ fn policy(
     }
 }
 
-/// A digest of everything that a run depends on besides its seed and its policy.
+/// A digest of everything that a run depends on besides its seed and its policy. Of a trace it takes the length and both
+/// ends: to read all of it would take as long as to replay it.
 fn fingerprint(settings: &RunSettings) -> String {
-    let lengths = settings.streams.iter().map(|stream| match &stream.source {
-        SourceSettings::Trace(trace) => trace.path.metadata().map_or(0, |file| file.len()),
-        _ => 0,
+    let traces = settings.streams.iter().map(|stream| match &stream.source {
+        SourceSettings::Trace(trace) => ends_of(&trace.path).unwrap_or_default(),
+        _ => String::new(),
     });
-    digest(&(settings, lengths.collect::<Vec<_>>()))
+    digest(&(settings, traces.collect::<Vec<_>>()))
+}
+
+/// The length of a file, and a digest of its first and last 64 KiB.
+fn ends_of(path: &Path) -> std::io::Result<String> {
+    const END: u64 = 64 << 10;
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut ends = Digest::default();
+    for start in [0, length.saturating_sub(END)] {
+        let mut end = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        (&file).take(END).read_to_end(&mut end)?;
+        ends.bytes(&end);
+    }
+    Ok(format!("{length} {}", ends.hex()))
 }
 
 fn digest(of: &impl serde::Serialize) -> String {

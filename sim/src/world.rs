@@ -70,8 +70,8 @@ struct Luck {
     cold_start: Vec<Component>,
     /// Set-ups of servers, by deployment.
     set_up: Vec<Component>,
-    /// Provisioning of nodes.
-    provisioning: Component,
+    /// Provisioning of nodes, by pool.
+    provisioning: Vec<Component>,
     /// Offsets of scrapes, by deployment.
     scrape: Vec<Component>,
 }
@@ -98,7 +98,8 @@ struct State {
     control: Option<(Time, crate::engine::Ticket)>,
     last_progress: Time,
     window_start: Time,
-    window_bill: Vec<u128>,
+    /// What was billed at the start of the window, by pool. Below 0 after a warm-up that ended within it.
+    window_bill: Vec<i128>,
     /// Signals that controllers have published.
     published: std::collections::BTreeMap<String, f64>,
 }

@@ -112,3 +112,49 @@ fn continuations_under_two_policies_share_their_past_and_their_later_luck() {
     };
     assert!(mean(&other) < mean(&own), "more replicas, less waiting");
 }
+
+#[test]
+fn nodes_of_one_pool_take_as_long_whatever_other_pools_do() {
+    // Two services in two clusters, each with its own provisioner; the second one only shifts run-wide numbers.
+    let service = |name: &str, rate: u32| {
+        format!(
+            "
+  - name: {name}
+    queue: {{}}
+    deployments:
+      - name: main
+        cluster: {name}
+        replica: {{cpu: 3}}
+        engine: {{kind: concurrency, limit: 2, queue: 0, service_time: {{exponential: {{mean: 1s}}}}}}",
+        ) + &format!("|  - {{name: {name}s, service: {name}, arrivals: {{poisson: {{rate: {rate}/s}}}}}}")
+    };
+    let text = |names: &[&str]| {
+        let parts: Vec<String> = names.iter().map(|name| service(name, 6)).collect();
+        let part = |place: usize| {
+            parts.iter().map(|p| p.split('|').nth(place).unwrap()).collect::<Vec<_>>().join("\n")
+        };
+        let clusters: Vec<String> = names
+            .iter()
+            .map(|name| format!("  - {{name: {name}, node_pools: [{{name: p, instance_type: m6i.xlarge, nodes: {{min: 1, max: 9}}}}]}}"))
+            .collect();
+        let signals: Vec<String> = names
+            .iter()
+            .map(|name| format!("  {name}_active: {{series: envoy_cluster_upstream_rq_active, match: {{service: {name}}}}}"))
+            .collect();
+        let controllers: Vec<String> = names
+            .iter()
+            .map(|name| format!("    - {{kind: hpa, target: {name}, max_replicas: 6, controller: {{offset: 1s}}, metrics: [{{external: {{metric: {name}_active, average_value: 2}}}}]}}\n    - {{kind: node-provisioner, cluster: {name}}}"))
+            .collect();
+        format!(
+            "name: pools\nduration: 5m\nclusters:\n{}\nservices:{}\ntraffic:\n{}\nsignals:\n{}\npolicy:\n  controllers:\n{}\n",
+            clusters.join("\n"),
+            part(0),
+            part(1),
+            signals.join("\n"),
+            controllers.join("\n")
+        )
+    };
+    let (_, alone) = requests(&text(&["zoo"]));
+    let (_, beside) = requests(&text(&["ark", "zoo"]));
+    assert_eq!(of(0, &alone), of(1, &beside));
+}

@@ -163,3 +163,31 @@ fn slices_of_time_change_nothing() {
     assert_eq!(whole, run.record());
     assert!(e2e(&whole).count > 0);
 }
+
+#[test]
+fn a_warm_up_that_outlasts_the_run_leaves_nothing_that_counts() {
+    let text = priced("", "")
+        .replace("duration: 10m", "warm_up: 9m\nduration: 10m")
+        .replace("arrivals:", "until: 5m, arrivals:");
+    let record = record(&text);
+    assert!(record.summary.simulated_seconds < 540.0);
+    assert_eq!(record.summary.cost.total_usd, Some(0.0));
+    let service = &record.summary.services[0];
+    assert_eq!((service.requests.arrived, service.deployments[0].scale_ups), (0, 0));
+    assert!(service.warm_up_requests > 0);
+}
+
+#[test]
+fn windows_keep_their_grid_when_the_warm_up_ends_within_one() {
+    let cost = |warm_up: &str| {
+        let record =
+            record(&priced("", "").replace("duration: 10m", &format!("warm_up: {warm_up}\nduration: 10m")));
+        let starts: Vec<f64> = record.capacity.iter().map(|row| row.start_seconds).collect();
+        assert!(
+            starts.iter().take(10).enumerate().all(|(n, start)| (start - 60.0 * n as f64).abs() < 1e-9),
+            "{starts:?}"
+        );
+        record.capacity.iter().take(9).map(|row| (row.replicas_ready, row.usd_per_hour)).collect::<Vec<_>>()
+    };
+    assert_eq!(cost("0s"), cost("90s"));
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::TargetName;
 use crate::units::Time;
 
-/// Nodes, pending pods and offers of one cluster.
+/// Nodes, pending pods and offers of the clusters in scope.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodesView {
     /// The nodes, oldest first, those on their way included.

@@ -6,7 +6,8 @@ use super::{Action, Decision, Observation, Scope};
 
 /// A world that can be observed and scaled: simulated, or a Kubernetes cluster.
 ///
-/// The effect of [`Plant::apply`] shows in a later observation. Applying the same again does no harm.
+/// The effect of [`Plant::apply`] shows in a later observation. Setting the same again does no
+/// harm; launching nodes twice launches twice.
 pub trait Plant {
     /// Why it could not be asked at all.
     type Error: std::error::Error;

@@ -96,7 +96,7 @@ pub enum MetricQuery {
         /// Which metric.
         metric: MetricName,
     },
-    /// A signal of the file, by its name under `signals:`. Answered by [`Values::Vector`].
+    /// A signal of the file, by its name under `signals:`. Answered by [`Values::Series`].
     Signal {
         /// The name.
         name: String,

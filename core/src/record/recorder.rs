@@ -107,6 +107,11 @@ impl Recorder {
         &self.settings
     }
 
+    /// The manifest fields that the policy of the rest of the run waives.
+    pub fn set_waived(&mut self, waived: Vec<String>) {
+        self.settings.waived = waived;
+    }
+
     /// Notes the capacity during a window.
     pub fn capacity(&mut self, row: CapacityRow) {
         self.capacity.push(row);
@@ -239,6 +244,11 @@ impl DecisionLog {
         self.digest.bytes(text.as_bytes());
         self.text.push_str(&text);
         self.text.push('\n');
+    }
+
+    /// Counts decisions from now on; the lines stay.
+    pub fn begin_to_count(&mut self) {
+        self.count = 0;
     }
 
     /// Takes the lines away, so that they need no memory. The record's hash covers them all the same.

@@ -29,7 +29,7 @@ pub struct Summary {
     pub cost: CostSummary,
     /// Energy of all nodes in kilowatt hours.
     pub energy_kwh: Option<f64>,
-    /// How many decisions the controllers took.
+    /// How many decisions the controllers took after the warm-up.
     pub decisions: u64,
     /// Manifest fields that were waived: they would matter, and are not modelled.
     pub waived: Vec<String>,
@@ -124,7 +124,7 @@ pub struct DeploymentSummary {
     pub scale_up_latency_seconds: LatencySummary,
     /// Preemptions in its engines; `null` for engines without.
     pub preemptions: Option<u64>,
-    /// Elasticity in SPEC's terms; `null` unless asked for.
+    /// Elasticity in SPEC's terms; `null` where it is not modelled.
     pub elasticity: Option<serde_json::Value>,
     /// The cost of the nodes that it held; `null` without prices.
     pub cost_usd: Option<f64>,

@@ -42,6 +42,8 @@ pub struct SavedFleet {
     replicas: Vec<(Replica, usize, Option<NodeId>)>,
     next_replica: u32,
     next_node: u32,
+    /// Nodes that each pool has launched.
+    launches: Vec<u32>,
     accounts: Vec<Account>,
 }
 
@@ -76,6 +78,7 @@ impl Fleet {
         let mut index = Index::default();
         for place in 0..pools.len() {
             index.pools.push(world.spawn(Pool { place }).id());
+            index.launches.push(0);
         }
         for place in 0..deployments.len() {
             let deployment = Deployment { place, wanted: 0, created: 0, bounds: Bounds::default() };
@@ -187,7 +190,7 @@ impl Fleet {
         let entity = self.replica_entity(id)?;
         let place = self.world.get::<Deployment>(self.world.get::<OfDeployment>(entity)?.0)?.place;
         let ordinal = self.world.get::<Replica>(entity)?.ordinal;
-        Some(format!("{}-{ordinal}", self.deployment(place).name))
+        Some(self.deployment(place).pod_name(ordinal))
     }
 
     /// A replica is ready, unless it is gone or being deleted. Whether it is.
@@ -247,6 +250,16 @@ impl Fleet {
         self.index().pending.len()
     }
 
+    /// How many replicas wait for a node of the cluster at this place.
+    #[must_use]
+    pub fn pending_in(&self, cluster: usize) -> usize {
+        let there = |id: &ReplicaId| {
+            let place = self.deployment_of(*id);
+            place.is_some_and(|place| self.deployment(place).cluster == Some(cluster))
+        };
+        self.index().pending.keys().filter(|id| there(id)).count()
+    }
+
     // ---- nodes ----
 
     fn pool_of(&self, node: Entity) -> usize {
@@ -270,6 +283,7 @@ impl Fleet {
         let mut index = self.world.resource_mut::<Index>();
         let id = NodeId(index.next_node);
         index.next_node += 1;
+        index.launches[pool] += 1;
         let node =
             Node { id, name: format!("{name}-{}", id.0), launched: now, ready: None, cordoned: false, free };
         let node = self.world.spawn((node, InPool(entity))).id();
@@ -285,19 +299,30 @@ impl Fleet {
         pools.iter().position(|(place, pool)| self.clusters[*place] == cluster && pool.name == name)
     }
 
-    /// Launches a node of a pool. It is ready after its provisioning.
+    /// Whether a pool may have so many nodes more.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check_room(&self, pool: usize, count: u32) -> Result<(), Refusal> {
+        let settings = &self.settings().pools[pool].1;
+        let (name, most, now) = (&settings.name, settings.max_nodes, self.accounts[pool].nodes());
+        if now + u64::from(count) > u64::from(most) {
+            return Err(format!(
+                "pool {name} has {now} nodes and may have {most}: {count} more are too many"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Launches a node of a pool. It is ready after its provisioning. Gives its number among all nodes, and how many the
+    /// pool had launched before it.
     ///
     /// # Errors
     /// When the pool has as many nodes as it may.
-    pub fn launch(&mut self, pool: usize, now: Time) -> Result<NodeId, Refusal> {
-        let most = self.settings().pools[pool].1.max_nodes;
-        if self.accounts[pool].nodes() >= u64::from(most) {
-            return Err(format!(
-                "pool {} has {most} nodes, the most it may",
-                self.settings().pools[pool].1.name
-            ));
-        }
-        Ok(self.add_node(pool, now))
+    pub fn launch(&mut self, pool: usize, now: Time) -> Result<(NodeId, u32), Refusal> {
+        self.check_room(pool, 1)?;
+        let before = self.index().launches[pool];
+        Ok((self.add_node(pool, now), before))
     }
 
     /// A node takes pods, unless it is gone. Whether it does.
@@ -529,6 +554,7 @@ impl Fleet {
             replicas: replicas.collect(),
             next_replica: index.next_replica,
             next_node: index.next_node,
+            launches: index.launches.clone(),
             accounts: self.accounts.clone(),
         }
     }
@@ -565,6 +591,7 @@ impl Fleet {
         }
         let mut index = fleet.world.resource_mut::<Index>();
         (index.next_replica, index.next_node) = (saved.next_replica, saved.next_node);
+        index.launches.clone_from(&saved.launches);
         fleet
     }
 }
@@ -576,7 +603,7 @@ fn pod_view(settings: &DeploymentSettings, replica: &Replica) -> PodView {
         None => ReadyCondition { status: ConditionStatus::False, since: bound },
     });
     PodView {
-        name: Arc::from(format!("{}-{}", settings.name, replica.ordinal)),
+        name: Arc::from(settings.pod_name(replica.ordinal)),
         phase: if replica.bound.is_some() { PodPhase::Running } else { PodPhase::Pending },
         deleted: replica.deleted.is_some(),
         start: replica.bound,

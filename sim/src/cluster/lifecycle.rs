@@ -45,6 +45,8 @@ pub struct Index {
     pub next_replica: u32,
     /// The number of the next node.
     pub next_node: u32,
+    /// Nodes that each pool has launched, by place.
+    pub launches: Vec<u32>,
 }
 
 /// What the systems did, for the world to go on with.
@@ -200,6 +202,9 @@ fn place_pending(
     let mut refused: Vec<usize> = Vec::new();
     for (id, entity) in index.pending.clone() {
         let Ok((mut replica, of)) = replicas.get_mut(entity) else { continue };
+        if replica.deleted.is_some() {
+            continue;
+        }
         let Ok(place) = deployments.get(of.0).map(|deployment| deployment.place) else { continue };
         let deployment = &settings.deployments[place];
         let held = if deployment.cluster.is_none() {

@@ -89,6 +89,15 @@ impl Router {
         }
     }
 
+    /// The replica whose turn it is, whether it takes a request or not.
+    #[must_use]
+    pub fn turn(&mut self) -> Option<Slot> {
+        match &mut self.0 {
+            Kind::RoundRobin { ready, next } => ready.get(*next).or(ready.first()).copied(),
+            Kind::LeastOutstanding(buckets) => buckets.first(|_| true),
+        }
+    }
+
     /// A replica has one request more.
     #[inline]
     pub fn given(&mut self, slot: Slot) {

@@ -70,6 +70,14 @@ pub struct DeploymentSettings {
     pub grace: Span,
 }
 
+impl DeploymentSettings {
+    /// The name of its replica number `ordinal` as a pod: no other deployment's replica has it.
+    #[must_use]
+    pub fn pod_name(&self, ordinal: u32) -> String {
+        format!("{}-{ordinal}", self.target.to_string().replace('/', "-"))
+    }
+}
+
 /// A readiness probe: after `initial_delay`, every `period`. A period of zero notices at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Readiness {

@@ -32,6 +32,8 @@ pub struct ReplicaCounters {
     pub left: [u64; 3],
     /// Requests refused because the queue was full.
     pub refused: u64,
+    /// Requests refused because their prompt was too long.
+    pub invalid: u64,
     /// The histograms that are scraped, by the place of their signal in the catalogue.
     pub histograms: Vec<Buckets>,
 }
@@ -230,7 +232,10 @@ pub fn values(name: &str, exposed: &Exposed<'_>) -> Vec<f64> {
             counters.left.iter().map(|count| *count as f64).collect()
         }
         "vllm:admission_rejections_total" if exposed.engine.is_some() => count(counters.refused),
-        "http_requests_total" => vec![(counters.left[0] + counters.left[1]) as f64, counters.refused as f64],
+        "http_requests_total" => {
+            let (good, bad) = (counters.left[0] + counters.left[1], counters.refused + counters.invalid);
+            vec![good as f64, bad as f64]
+        }
         "istio_requests_total" => {
             vec![(counters.left[0] + counters.left[1]) as f64, counters.left[2] as f64]
         }

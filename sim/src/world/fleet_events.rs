@@ -24,7 +24,7 @@ impl World {
         let mut pending = false;
         for change in changes {
             match change {
-                Change::Created { deployment, .. } => self.state.deployments[deployment].note_created(),
+                Change::Created { .. } => {}
                 Change::Bound { replica, deployment, .. } => {
                     self.replica_is_bound(replica, deployment, calendar)
                 }
@@ -51,8 +51,10 @@ impl World {
                 Engine::Slots(Box::new(ConcurrencyReplica::new(config.clone())))
             }
         };
+        let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
         self.state.replicas.insert(Serving {
             id,
+            ordinal,
             deployment: u32::try_from(deployment).expect("deployments are few"),
             engine,
             started: now,
@@ -64,8 +66,8 @@ impl World {
             counters: ReplicaCounters::for_series(self.board.series()),
             scraped: (now, Work::default(), 0),
             busy_before: 0,
+            preemptions_before: 0,
         });
-        let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
         let settings = &model.settings;
         let first =
             i64::from(ordinal) < i64::from(settings.replicas) && now == scaletwin_core::units::Time::ZERO;
@@ -171,9 +173,9 @@ impl World {
     /// Launches a node of a pool.
     pub(super) fn launch_node(&mut self, pool: usize, calendar: &mut Calendar<Event>) -> Result<(), String> {
         let now = calendar.now();
-        let id = self.fleet.launch(pool, now)?;
+        let (id, ordinal) = self.fleet.launch(pool, now)?;
         let law = &self.fleet.pool(pool).1.provisioning;
-        let seconds = law.draw(&mut self.luck.provisioning.entity(u64::from(id.0)));
+        let seconds = law.draw(&mut self.luck.provisioning[pool].entity(u64::from(ordinal)));
         let ready = now.saturating_add(Span::from_secs_f64(seconds).unwrap_or(Span::MAX));
         calendar.at(ready, Phase::Complete, Event::NodeReady(id));
         Ok(())

@@ -16,7 +16,7 @@ use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::Left;
 use crate::serving::Happened;
 use crate::serving::concurrency::{Job, Offered};
-use crate::serving::continuous::content::Content;
+use crate::serving::continuous::content::{Content, mix};
 use crate::serving::continuous::sequence::Arriving;
 use crate::traffic::request::Request;
 use crate::traffic::stream::Next;
@@ -119,6 +119,12 @@ impl World {
         let most = self.settings.services[service].queue;
         let queue = &mut self.state.services[service].queue;
         if most.is_some_and(|most| queue.len() >= most as usize) {
+            // Without a queue before the replicas, the one whose turn it is refuses.
+            if most == Some(0)
+                && let Some(slot) = self.state.services[service].router.turn()
+            {
+                self.state.replicas.at(slot).counters.refused += 1;
+            }
             return self.end_request(placed.place, Outcome::Rejected, 0, calendar);
         }
         let number = queue.push(priority, placed.place);
@@ -171,7 +177,7 @@ impl World {
         } else {
             let serving = self.state.replicas.at(slot);
             serving.outstanding -= 1;
-            serving.counters.refused += 1;
+            serving.counters.invalid += 1;
             self.state.services[service].router.ended(slot);
             self.end_request(place, Outcome::Rejected, 0, calendar);
         }
@@ -188,9 +194,8 @@ impl World {
         if request.prompt_tokens >= config.max_model_len {
             return false;
         }
-        // A number that no other request has, over all streams.
-        let unique =
-            (u64::from(request.stream) << 48) | (request.number << 8) | u64::from(request.attempt & 0xff);
+        // A number that no other request has, over all streams; a retry sends the same prompt again.
+        let unique = mix(mix(u64::from(request.stream)) ^ request.number) >> 2;
         let content = match &request.prefix {
             Some(prefix) if config.enable_prefix_caching => {
                 Content::with_prefix(prefix, request.prompt_tokens, unique, u64::from(request.stream))
@@ -229,7 +234,7 @@ impl World {
         });
         let job = Job { request: place, priority: request.priority, service: time };
         let luck = self.luck.set_up[deployment];
-        let replica_number = u64::from(serving.id.0) << 32;
+        let replica_number = u64::from(serving.ordinal) << 32;
         let draw = |number: u64| {
             let law = set_up.as_ref().map_or(0.0, |law| law.draw(&mut luck.entity(replica_number | number)));
             Span::from_secs_f64(law).unwrap_or(Span::MAX)

@@ -24,14 +24,13 @@ use crate::serving::continuous::replica::Work;
 pub(super) struct DeploymentMeter {
     pub ready: TimeAverage,
     pub wanted: TimeAverage,
-    /// The integrals of both at the start of the window.
-    pub window: (u128, u128),
+    /// The integrals of both at the start of the window. Below 0 after a warm-up that ended within it.
+    pub window: (i128, i128),
     scale_ups: u64,
     scale_downs: u64,
     cold_starts: Histogram,
     scale_up_latency: Histogram,
     preemptions: u64,
-    created: u64,
 }
 
 impl DeploymentMeter {
@@ -46,12 +45,7 @@ impl DeploymentMeter {
             cold_starts: Histogram::default(),
             scale_up_latency: Histogram::default(),
             preemptions: 0,
-            created: 0,
         }
-    }
-
-    pub(super) fn note_created(&mut self) {
-        self.created += 1;
     }
 
     pub(super) fn note_ready(&mut self, now: Time, created: Time, bound: Time) {
@@ -71,10 +65,20 @@ impl DeploymentMeter {
         self.scale_downs += u64::from(after < before);
     }
 
+    /// The integrals of what is wanted and ready.
+    fn integrals(&self, now: Time) -> (i128, i128) {
+        (self.wanted.integral(now).cast_signed(), self.ready.integral(now).cast_signed())
+    }
+
+    /// Forgets what was before `now`, but for the part of the window.
     fn restart(&mut self, now: Time) {
-        self.ready.restart(now);
-        self.wanted.restart(now);
-        self.window = (0, 0);
+        let (wanted, ready) = self.integrals(now);
+        *self = DeploymentMeter {
+            ready: TimeAverage::start(now, self.ready.value()),
+            wanted: TimeAverage::start(now, self.wanted.value()),
+            window: (self.window.0 - wanted, self.window.1 - ready),
+            ..DeploymentMeter::new(0)
+        };
     }
 }
 
@@ -94,7 +98,8 @@ impl World {
         let deployment = serving.deployment as usize;
         if let Engine::Continuous(replica) = &serving.engine {
             let scheduler = replica.scheduler();
-            self.state.deployments[deployment].preemptions += scheduler.counters().preemptions;
+            self.state.deployments[deployment].preemptions +=
+                scheduler.counters().preemptions - serving.preemptions_before;
             if scheduler.is_idle() {
                 let blocks = scheduler.blocks();
                 assert_eq!(blocks.free(), blocks.usable(), "an idle replica has all its KV blocks free");
@@ -122,7 +127,7 @@ impl World {
         let Some(serving) = self.state.replicas.get(id) else { return };
         let luck = self.luck.scrape[serving.deployment as usize];
         // Prometheus spreads its targets over the interval, each on a grid of its own.
-        let offset = Span::from_nanos(luck.entity(u64::from(id.0)).below(interval.as_nanos()));
+        let offset = Span::from_nanos(luck.entity(u64::from(serving.ordinal)).below(interval.as_nanos()));
         let next = next_on_grid(calendar.now(), offset, interval);
         calendar.at(next, Phase::Scrape, Event::Scrape(id));
     }
@@ -247,8 +252,9 @@ impl World {
             let (mut wanted, mut ready) = (0, 0);
             for (meter, model) in self.state.deployments.iter().zip(&self.settings.deployments) {
                 if model.settings.service == place {
-                    wanted += meter.wanted.integral(now) - meter.window.0;
-                    ready += meter.ready.integral(now) - meter.window.1;
+                    let integrals = meter.integrals(now);
+                    wanted += integrals.0 - meter.window.0;
+                    ready += integrals.1 - meter.window.1;
                 }
             }
             self.state.recorder.capacity(CapacityRow {
@@ -261,17 +267,18 @@ impl World {
             });
         }
         for meter in &mut self.state.deployments {
-            meter.window = (meter.wanted.integral(now), meter.ready.integral(now));
+            meter.window = meter.integrals(now);
         }
         self.state.window_bill =
-            self.fleet.accounts().iter().map(|account| account.billed_nanos(now)).collect();
+            self.fleet.accounts().iter().map(|account| account.billed_nanos(now).cast_signed()).collect();
         self.state.window_start = now;
     }
 
     fn usd_per_hour(&self, now: Time, length: u64) -> Option<f64> {
         let pools = self.fleet.accounts().iter().enumerate();
         let costs = pools.map(|(place, account)| {
-            let nodes = (account.billed_nanos(now) - self.state.window_bill[place]) as f64 / length as f64;
+            let billed = account.billed_nanos(now).cast_signed() - self.state.window_bill[place];
+            let nodes = billed as f64 / length as f64;
             self.fleet.pool(place).1.price_usd_per_hour.map(|price| nodes * price)
         });
         let costs: Option<Vec<f64>> = costs.collect();
@@ -280,18 +287,27 @@ impl World {
 
     /// From now on it counts.
     pub(super) fn warm_up_is_over(&mut self, calendar: &mut Calendar<Event>) {
-        let now = calendar.now();
         for slot in self.state.replicas.slots() {
             self.advance(slot, calendar);
+        }
+        self.begin_to_count(calendar.now());
+    }
+
+    /// Forgets all figures before `now`.
+    fn begin_to_count(&mut self, now: Time) {
+        for slot in self.state.replicas.slots() {
             let serving = self.state.replicas.at(slot);
             serving.busy_before = serving.engine.busy_nanos(now, 1).0;
+            serving.preemptions_before = serving.engine.preemptions();
         }
-        self.note_window(now);
         self.state.measuring = true;
+        for (bill, account) in self.state.window_bill.iter_mut().zip(self.fleet.accounts()) {
+            *bill -= account.billed_nanos(now).cast_signed();
+        }
         self.fleet.reopen_accounts(now);
         self.state.gpu_busy.iter_mut().for_each(|busy| *busy = 0);
         self.state.deployments.iter_mut().for_each(|meter| meter.restart(now));
-        self.state.window_bill = vec![0; self.fleet.accounts().len()];
+        self.state.recorder.decisions.begin_to_count();
     }
 
     // ---- the end ----
@@ -299,6 +315,9 @@ impl World {
     /// What the fleet adds to the summary of a run that ends at `now`.
     pub(super) fn figures(&mut self, now: Time) -> FleetFigures {
         self.note_window(now);
+        if !self.state.measuring {
+            self.begin_to_count(now);
+        }
         for slot in self.state.replicas.slots() {
             let serving = self.state.replicas.at(slot).clone();
             self.note_departure(&serving, now);

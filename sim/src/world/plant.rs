@@ -253,6 +253,13 @@ impl SimPlant<'_> {
         if !launch.instance_types.is_empty() && !launch.instance_types.contains(&settings.instance_type) {
             return Err(format!("pool {} has only {}", launch.pool, settings.instance_type));
         }
+        if launch.zone.as_ref().is_some_and(|zone| *zone != settings.zone) {
+            return Err(format!("pool {} is in zone {}", launch.pool, settings.zone));
+        }
+        if launch.capacity_type.is_some_and(|capacity_type| capacity_type != settings.capacity_type) {
+            return Err(format!("pool {} is {}", launch.pool, settings.capacity_type.name()));
+        }
+        self.world.fleet.check_room(pool, launch.count)?;
         for _ in 0..launch.count {
             self.world.launch_node(pool, self.calendar)?;
         }

@@ -1,6 +1,6 @@
 //! Replicas at work, in dense arrays.
 
-use scaletwin_core::units::{Span, Time};
+use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
 use super::event::Handle;
@@ -15,6 +15,8 @@ use crate::serving::continuous::replica::{ContinuousReplica, Work};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Serving {
     pub id: ReplicaId,
+    /// Its number within its deployment.
+    pub ordinal: u32,
     pub deployment: u32,
     pub engine: Engine,
     /// Since when its container runs.
@@ -33,6 +35,7 @@ pub(crate) struct Serving {
     /// What it had worked at the last scrape, and at the end of the warm-up.
     pub scraped: (Time, Work, u128),
     pub busy_before: u128,
+    pub preemptions_before: u64,
 }
 
 /// The engine of a replica.
@@ -50,6 +53,14 @@ impl Engine {
         match self {
             Engine::Continuous(replica) => replica.next_event(),
             Engine::Slots(replica) => replica.next_event(),
+        }
+    }
+
+    /// Preemptions so far.
+    pub(crate) fn preemptions(&self) -> u64 {
+        match self {
+            Engine::Continuous(replica) => replica.scheduler().counters().preemptions,
+            Engine::Slots(_) => 0,
         }
     }
 
@@ -91,11 +102,6 @@ impl Serving {
     /// Memory in use, bytes.
     pub(crate) fn memory_bytes(&self, usage: &UsageSettings) -> u64 {
         usage.memory_bytes + self.outstanding * usage.memory_per_request_bytes
-    }
-
-    /// How long its container has run.
-    pub(crate) fn age(&self, now: Time) -> Span {
-        now.since(self.started)
     }
 }
 

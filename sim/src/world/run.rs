@@ -117,6 +117,7 @@ impl Run {
         let world = World::new(settings, controllers, fleet, Traffic::new(streams), board, exact.state);
         let mut run = Run { world, calendar: exact.calendar, done: exact.done };
         if other_policy {
+            run.world.state.recorder.set_waived(run.world.settings.waived.clone());
             run.world.plan_control(&mut run.calendar);
         }
         Ok(run)
@@ -341,7 +342,10 @@ impl World {
                 .collect(),
             cold_start: of_targets("cold-start"),
             set_up: of_targets("set-up"),
-            provisioning: seed.component("provisioning"),
+            provisioning: (0..fleet.accounts().len())
+                .map(|place| fleet.pool(place))
+                .map(|(cluster, pool)| seed.component(&format!("provisioning/{cluster}/{}", pool.name)))
+                .collect(),
             scrape: of_targets("scrape"),
         };
         World { settings, fleet, traffic, board, controllers, luck, state, happened: Vec::new(), kept: None }
@@ -416,8 +420,9 @@ impl World {
             let serving = self.state.replicas.get(id);
             let (running, waiting, kv) = match serving.map(|serving| &serving.engine) {
                 Some(Engine::Continuous(replica)) => {
+                    // In the middle of many steps at once it is that of their beginning.
                     let used = replica.scheduler().used_share();
-                    (replica.scheduler().running() as u64, replica.waiting() as u64, Known::Known(used))
+                    (replica.scheduler().running() as u64, replica.waiting() as u64, Known::Estimated(used))
                 }
                 Some(Engine::Slots(replica)) => {
                     (replica.running() as u64, replica.waiting() as u64, Known::Unknown)
@@ -436,7 +441,7 @@ impl World {
                 name,
                 target: self.fleet.deployment(deployment).target.clone(),
                 phase,
-                age: Known::Known(serving.map_or(at.since(replica.created), |serving| serving.age(at))),
+                age: Known::Known(at.since(replica.created)),
                 running: Known::Known(running),
                 waiting: Known::Known(waiting),
                 kv_used_share: kv,

@@ -74,7 +74,7 @@ fn replicas_without_room_wait_for_a_node() {
     let changes = fleet.settle(at(0));
     assert_eq!((created(&changes), bound(&changes)), (3, vec![0, 1]));
     assert!(changes.contains(&Change::Pending));
-    let node = fleet.launch(0, at(10)).unwrap();
+    let (node, _) = fleet.launch(0, at(10)).unwrap();
     assert_eq!(bound(&fleet.settle(at(10))), [] as [u32; 0], "the node is not ready yet");
     fleet.node_ready(node, at(70));
     assert_eq!(bound(&fleet.settle(at(70))), [2]);
@@ -113,7 +113,7 @@ fn a_removed_replica_leaves_its_room() {
 #[test]
 fn a_full_pool_refuses_by_name() {
     let mut fleet = Fleet::new(&clusters(3), &deployments(0));
-    assert_eq!(fleet.launch(0, at(0)).unwrap_err(), "pool gpu has 3 nodes, the most it may");
+    assert_eq!(fleet.launch(0, at(0)).unwrap_err(), "pool gpu has 3 nodes and may have 3: 1 more are too many");
     assert_eq!(fleet.delete_node("gpu-9", at(0)).unwrap_err(), "there is no node gpu-9");
     fleet.delete_node("gpu-1", at(60)).unwrap();
     assert_eq!(fleet.accounts()[0].nodes(), 2);
@@ -130,7 +130,7 @@ fn a_saved_fleet_goes_on() {
     let mut back = Fleet::restore(&clusters(1), &deployments(3), &saved);
     assert_eq!(back.save(), fleet.save());
     for fleet in [&mut fleet, &mut back] {
-        let node = fleet.launch(0, at(40)).unwrap();
+        let (node, _) = fleet.launch(0, at(40)).unwrap();
         fleet.node_ready(node, at(50));
         fleet.settle(at(50));
         fleet.set_wanted(0, 1);

@@ -126,8 +126,9 @@ fn absorb(hash: u64, run: Run) -> u64 {
     mix(mix(hash ^ run.group.wrapping_mul(0x9e37_79b9_7f4a_7c15)) ^ place)
 }
 
-/// The finaliser of MurmurHash3.
-const fn mix(mut z: u64) -> u64 {
+/// The finaliser of MurmurHash3: different numbers stay different.
+#[must_use]
+pub const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     z = (z ^ (z >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     z ^ (z >> 33)

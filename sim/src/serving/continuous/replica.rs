@@ -371,9 +371,12 @@ impl ContinuousReplica {
             }
         };
         let mut plan = Plan { first, second, increase: run.increase, steps: 1 + quiet.min(run.steps), shape };
-        while u128::from(plan.steps) * u128::from(second.0 + run.increase.0.saturating_mul(plan.steps)) > MOST
-        {
-            plan.steps = plan.steps / 2 + 1;
+        let length = |plan: &Plan| {
+            u128::from(plan.steps)
+                * u128::from(second.0.saturating_add(run.increase.0.saturating_mul(plan.steps)))
+        };
+        while plan.steps > 1 && length(&plan) > MOST {
+            plan.steps /= 2;
         }
         plan
     }
@@ -393,8 +396,9 @@ impl ContinuousReplica {
         let outputs = |key| self.scheduler.outputs(key).unwrap_or(0);
         let lost = lost.into_iter().map(|(sequence, key)| (sequence.request, outputs(key))).collect();
         let work = Work { busy_femtos: self.busy_femtos(now), ..self.work };
-        let config = self.scheduler.config().clone();
-        *self = ContinuousReplica { work, ..ContinuousReplica::new(config) };
+        let scheduler = self.scheduler.emptied();
+        *self =
+            ContinuousReplica { work, scheduler, ..ContinuousReplica::new(self.scheduler.config().clone()) };
         lost
     }
 

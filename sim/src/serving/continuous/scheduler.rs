@@ -198,6 +198,12 @@ impl Scheduler {
         }
     }
 
+    /// A scheduler without requests, with the sums of this one.
+    #[must_use]
+    pub fn emptied(&self) -> Scheduler {
+        Scheduler { counters: self.counters, ..Scheduler::new(self.config.clone()) }
+    }
+
     /// Lets every step walk the running list, as the reference that the fast way is compared with.
     pub fn walk_always(&mut self) {
         self.walk_always = true;
