@@ -113,7 +113,10 @@ fn a_removed_replica_leaves_its_room() {
 #[test]
 fn a_full_pool_refuses_by_name() {
     let mut fleet = Fleet::new(&clusters(3), &deployments(0));
-    assert_eq!(fleet.launch(0, at(0)).unwrap_err(), "pool gpu has 3 nodes and may have 3: 1 more are too many");
+    assert_eq!(
+        fleet.launch(0, at(0)).unwrap_err(),
+        "pool gpu has 3 nodes and may have 3: 1 more are too many"
+    );
     assert_eq!(fleet.delete_node("gpu-9", at(0)).unwrap_err(), "there is no node gpu-9");
     fleet.delete_node("gpu-1", at(60)).unwrap();
     assert_eq!(fleet.accounts()[0].nodes(), 2);
