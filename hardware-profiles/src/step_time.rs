@@ -135,7 +135,11 @@ impl Roofline {
             compute_per_token: femtos(2.0 * parameters / flops),
             compute_per_attended: femtos(model.attention_flops() / flops),
             weights: femtos(parameters * settings.weight_bytes / bandwidth),
-            memory_per_context_token: femtos(model.kv_bytes_per_token(settings.kv_bytes) / bandwidth),
+            // Beyond one head of keys and values each, GPUs keep the same heads twice, and all read them.
+            memory_per_context_token: femtos(
+                model.kv_bytes_per_token(settings.kv_bytes) * (gpus / model.kv_heads.get()).max(1.0)
+                    / bandwidth,
+            ),
         }
     }
 

@@ -114,7 +114,7 @@ fn check_replicas(
         if model.settings.replicas == 0 && !policy.wakes(target) {
             let message = format!("{target} has no replica, and no controller adds the first one");
             problems.push(Problem::error(&written.replicas.place, message).hint(
-                "start with replicas: 1; an HPA leaves a target at 0 alone unless it may scale to zero itself",
+                "start with replicas: 1; an HPA leaves a target at 0 alone unless it has scaled it to zero itself",
             ));
         }
     }

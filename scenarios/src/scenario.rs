@@ -39,6 +39,7 @@ pub struct Scenario {
     policy: CheckedPolicy,
     inputs: Vec<Input>,
     changes: Vec<String>,
+    warnings: Problems,
 }
 
 impl Scenario {
@@ -90,13 +91,19 @@ impl Scenario {
         settings.fingerprint = fingerprint(&settings);
         settings.policy = digest(&policy);
         let inputs = files.into_inputs();
-        Ok(Scenario { settings, policy, inputs, changes: request.changes.clone() })
+        Ok(Scenario { settings, policy, inputs, changes: request.changes.clone(), warnings: problems })
     }
 
     /// The settings, with the scenario's own seed.
     #[must_use]
     pub fn settings(&self) -> &RunSettings {
         &self.settings
+    }
+
+    /// What the user should know, though the scenario can run.
+    #[must_use]
+    pub fn warnings(&self) -> &Problems {
+        &self.warnings
     }
 
     /// The texts that it was read from.

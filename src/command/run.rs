@@ -89,6 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     let request =
         Request { scenario: args.scenario.clone(), policy: args.policy.clone(), changes: args.set.clone() };
     let scenario = Scenario::load(&request)?;
+    if !scenario.warnings().is_empty() && !args.quiet {
+        eprintln!("{}", scenario.warnings());
+    }
     if args.require_slo
         && scenario.settings().services.iter().all(|service| service.slo.objectives.is_empty())
     {

@@ -99,6 +99,30 @@ fn manifests_with_what_is_not_modelled_need_a_waiver() {
 }
 
 #[test]
+fn what_will_not_work_in_a_cluster_either_is_a_warning() {
+    let manifest = "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {kind: Deployment, name: front}\n  maxReplicas: 3\n  targetCPUUtilizationPercentage: 50\n";
+    let text = SMALL.replace(
+        "traffic:",
+        "policy: {controllers: [{kind: hpa, target: web, manifest: hpa.yaml}]}\ntraffic:",
+    );
+    let folder = Folder::with(&[("s.yaml", text.as_bytes()), ("hpa.yaml", manifest.as_bytes())]);
+    let done = folder.run(&["run", "s.yaml"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("warning: the manifest scales Deployment \"front\""), "{}", done.err);
+    assert!(done.err.contains("web/main requests no cpu"), "{}", done.err);
+}
+
+#[test]
+fn a_target_at_zero_under_an_hpa_is_refused() {
+    let hpa = "{kind: hpa, target: web, min_replicas: 0, max_replicas: 3, controller: {scale_to_zero: true}, metrics: [{external: {metric: m, average_value: 1}}]}";
+    let text = SMALL.replace("replicas: 2", "replicas: 0").replace(
+        "traffic:",
+        &format!("signals: {{m: {{series: envoy_cluster_upstream_rq_active}}}}\npolicy: {{controllers: [{hpa}]}}\ntraffic:"),
+    );
+    refused_text(&text, &[], &["web/main has no replica", "scaled it to zero itself"]);
+}
+
+#[test]
 fn broken_yaml_is_refused_with_its_place() {
     for text in
         ["", "name: [", "name: a\nname: b\n", "\u{0}", "- 1\n- 2\n", "a: &x [*x]", "{{{{", "!!binary x"]

@@ -191,3 +191,31 @@ fn windows_keep_their_grid_when_the_warm_up_ends_within_one() {
     };
     assert_eq!(cost("0s"), cost("90s"));
 }
+
+#[test]
+fn requests_that_were_held_are_not_overtaken() {
+    let text = "
+name: held
+services:
+  - name: one
+    queue: {}
+    deployments:
+      - name: main
+        model: llama-3.1-8b
+        accelerator: l4
+        engine: {kind: continuous-batching, max_num_seqs: 2, max_model_len: 4096, max_num_queued_reqs: 1}
+traffic:
+  - name: all
+    requests: 300
+    prompt_tokens: 50
+    output_tokens: {uniform: {min: 5, max: 60}}
+    arrivals: {gamma: {rate: 2/s, cv: 3}}
+";
+    let mut list = requests(text).1;
+    list.sort_by_key(|(_, request)| request.number);
+    assert!(list.iter().map(|(_, request)| request.started).is_sorted(), "first come, first served");
+    assert!(
+        list.iter().any(|(_, request)| request.wait().is_some_and(|wait| wait.as_secs() > 1)),
+        "some waited"
+    );
+}

@@ -116,7 +116,7 @@ fn continuous(
     Some(EngineSettings::Continuous {
         config,
         step_time: step_time?,
-        queue: engine.max_num_queued_reqs,
+        queue: engine.max_num_queued_reqs.map(|most| most.0),
         model: name.unwrap_or_else(|| "model".to_owned()),
     })
 }

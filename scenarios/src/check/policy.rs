@@ -7,8 +7,10 @@ use scaletwin_core::input::{At, Place, Problem, Problems, parse_documents};
 use scaletwin_core::random::Seed;
 use scaletwin_core::units::Span;
 use scaletwin_policies::kubernetes::hpa::Hpa;
-use scaletwin_policies::kubernetes::hpa::manifest;
-use scaletwin_policies::kubernetes::hpa::spec::{ControllerSettings, HpaSettings, HpaSpec, MetricSource};
+use scaletwin_policies::kubernetes::hpa::manifest::{self, ManifestHpa};
+use scaletwin_policies::kubernetes::hpa::spec::{
+    ControllerSettings, HpaSettings, HpaSpec, MetricSource, ResourceTarget,
+};
 use scaletwin_policies::kubernetes::manifest::{Coverage, only};
 use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
@@ -91,9 +93,8 @@ impl CheckedPolicy {
     /// Whether a controller adds the first replica of a target.
     pub(super) fn wakes(&self, target: &TargetName) -> bool {
         let wakes = |kind: &Kind| match kind {
-            Kind::Hpa { target: of, settings, controller } => {
-                of == target && controller.scale_to_zero && settings.min_replicas == 0
-            }
+            // It leaves a target at zero alone that it has not scaled to zero itself.
+            Kind::Hpa { .. } => false,
             Kind::Fixed { target: of, replicas } => of == target && *replicas > 0,
             Kind::NodeProvisioner { .. } => false,
         };
@@ -193,13 +194,15 @@ fn hpa(
     problems: &mut Problems,
 ) -> Option<CheckedController> {
     let controller = spec.controller.settings();
+    let mut named = None;
     let settings = match &spec.manifest {
         Some(path) => {
             spec.refuse_own_keys(problems);
             match read_manifest(spec, path, policy, &controller) {
-                Ok((settings, waivers)) => {
+                Ok((hpa, waivers)) => {
                     waived.extend(waivers);
-                    Some(settings)
+                    named = Some(hpa.target);
+                    Some(hpa.settings)
                 }
                 Err(more) => {
                     problems.extend(more);
@@ -216,6 +219,11 @@ fn hpa(
     };
     let target = target(&spec.target, seen, problems)?;
     let settings = settings?;
+    let deployment = target.to_string().rsplit('/').next().map(str::to_owned);
+    if let Some(named) = named.filter(|named| Some(&named.name) != deployment.as_ref()) {
+        let message = format!("the manifest scales {} {:?}; here it scales {target}", named.kind, named.name);
+        problems.push(Problem::warning(&spec.target.place, message));
+    }
     check_metrics(&settings, &target, place, seen, problems);
     Some(CheckedController {
         name: format!("hpa/{target}"),
@@ -232,7 +240,7 @@ fn read_manifest(
     path: &At<String>,
     policy: &PolicyText<'_>,
     controller: &ControllerSettings,
-) -> Result<(HpaSettings, Vec<String>), Problems> {
+) -> Result<(ManifestHpa, Vec<String>), Problems> {
     let file = policy.folder.join(&path.value);
     let text =
         policy.files.read(&file).map_err(|problem| Problem { place: Some(path.place.clone()), ..problem })?;
@@ -240,7 +248,7 @@ fn read_manifest(
     let node = only(&documents, "HorizontalPodAutoscaler", &path.place)?;
     let (hpa, coverage) = manifest::read(node, &spec.waive, controller)?;
     let waived = coverage.into_iter().filter(|(_, coverage)| *coverage == Coverage::Waived);
-    Ok((hpa.settings, waived.map(|(field, _)| format!("{}: {field}", path.value)).collect()))
+    Ok((hpa, waived.map(|(field, _)| format!("{}: {field}", path.value)).collect()))
 }
 
 /// Every metric that the HPA asks for by name is bound to a signal of the right kind.
@@ -252,6 +260,7 @@ fn check_metrics(
     problems: &mut Problems,
 ) {
     for metric in &settings.metrics {
+        check_resource(metric, target, place, seen, problems);
         let per_pod = matches!(metric, MetricSource::Pods { .. });
         let (MetricQuery::Pods { metric: name, .. }
         | MetricQuery::Object { metric: name, .. }
@@ -260,6 +269,36 @@ fn check_metrics(
             continue;
         };
         check_bound(&name, per_pod, matches!(metric, MetricSource::Object { .. }), place, seen, problems);
+    }
+}
+
+/// What an HPA on a resource needs of the pods: the container that it names, and a request where it asks for a utilization.
+fn check_resource(
+    metric: &MetricSource,
+    target: &TargetName,
+    place: &Place,
+    seen: &Seen<'_>,
+    problems: &mut Problems,
+) {
+    let MetricSource::Resource { resource, container, target: wanted } = metric else { return };
+    let Some(model) = seen.deployments.iter().find(|model| model.settings.target == *target) else { return };
+    let containers = &model.settings.containers;
+    if let Some(name) =
+        container.as_ref().filter(|name| !containers.iter().any(|known| *known.name == ***name))
+    {
+        let names: Vec<&str> = containers.iter().map(|known| &*known.name).collect();
+        problems.push(super::unknown(place, "container", name, &names));
+        return;
+    }
+    let asked = containers.iter().filter(|known| container.as_ref().is_none_or(|name| *known.name == **name));
+    let requested =
+        asked.flat_map(|known| &known.requests).any(|(known, milli)| known == resource && *milli > 0);
+    if matches!(wanted, ResourceTarget::Utilization(_)) && !requested {
+        let name = resource.name();
+        let message = format!(
+            "{target} requests no {name}, so that its {name} utilization cannot be told: the HPA will fail to scale"
+        );
+        problems.push(Problem::warning(place, message).hint(format!("add {name}: to its replica:")));
     }
 }
 

@@ -59,7 +59,7 @@ scaletwin_core::keys! {
         /// Whether a step is scheduled while the one before it still runs.
         pub async_scheduling: bool = true,
         /// Requests that may wait in the server; more are refused. Default: any number.
-        pub max_num_queued_reqs: Option<u32> = None,
+        pub max_num_queued_reqs: Option<Count> = None,
         /// GPUs that share every layer. Default: the replica's GPUs.
         pub tensor_parallel_size: Option<Count> = None,
         /// How weights are kept.

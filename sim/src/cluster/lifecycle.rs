@@ -123,9 +123,14 @@ fn delete_surplus(
         for entity in of.iter() {
             let Ok((replica, node)) = replicas.get(entity) else { continue };
             if replica.deleted.is_none() {
+                // Of its own deployment, and not being deleted.
+                let counts = |other: &Entity| {
+                    of.iter().any(|mine| mine == *other)
+                        && replicas.get(*other).is_ok_and(|(replica, _)| replica.deleted.is_none())
+                };
                 let neighbours = node
                     .and_then(|node| nodes.get(node.0).ok())
-                    .map_or(0, |on| on.iter().filter(|other| of.iter().any(|mine| mine == *other)).count());
+                    .map_or(0, |on| on.iter().filter(counts).count());
                 living.push((rank(replica, node.is_some(), neighbours, now.0), entity));
             }
         }

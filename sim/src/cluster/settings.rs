@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct ClusterSettings {
     /// Its name.
     pub name: String,
-    /// Its node pools, in the order in which pods are offered to them.
+    /// Its node pools.
     pub pools: Vec<PoolSettings>,
 }
 

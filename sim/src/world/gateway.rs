@@ -75,6 +75,7 @@ impl World {
             request,
             service: u16::try_from(service).expect("services are few"),
             serial,
+            offered: now,
             started: None,
             first_token: None,
             place: Place::Gateway(0),
@@ -166,6 +167,7 @@ impl World {
         let router = &mut self.state.services[service].router;
         let Some(slot) = router.pick(accepts) else { return false };
         router.given(slot);
+        self.state.requests.at(place).offered = now;
         self.state.replicas.at(slot).outstanding += 1;
         let taken = match &self.state.replicas.at(slot).engine {
             Engine::Continuous(_) => self.offer_to_batcher(slot, place, now),
@@ -304,7 +306,7 @@ impl World {
         let counters = &mut self.state.replicas.at(slot).counters;
         counters.prompt_tokens += u64::from(request.request.prompt_tokens);
         if !counters.histograms.is_empty() {
-            let seconds = now.since(request.request.at).as_secs_f64();
+            let seconds = now.since(request.offered).as_secs_f64();
             counters.observe("vllm:time_to_first_token_seconds", seconds, 1);
         }
     }
@@ -322,7 +324,9 @@ impl World {
         };
         serving.counters.left[left as usize] += 1;
         if !serving.counters.histograms.is_empty() && outputs.is_some() {
-            serving.counters.observe_end(&request.finished(now, Outcome::Completed, outputs.unwrap_or(0)));
+            // The server knows the request since it was offered to it.
+            let finished = request.finished(now, Outcome::Completed, outputs.unwrap_or(0));
+            serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
         }
         self.state.services[service].router.ended(slot);
     }
@@ -501,8 +505,13 @@ impl World {
         {
             replica.begin(now, step_time, &mut self.happened);
         }
+        let service = self.settings.deployments[serving.deployment as usize].settings.service;
         self.take_happened(handle.slot, calendar);
         self.plan_next(handle.slot, calendar);
+        // Requests that waited in the replica may have begun: there is room for others.
+        if self.state.services[service].queue.len() > 0 {
+            self.empty_queue(service, calendar);
+        }
     }
 
     /// Brings a replica's events in line with its engine: it begins a step if it stands still.

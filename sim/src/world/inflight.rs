@@ -17,6 +17,8 @@ pub(super) struct InFlight {
     pub service: u16,
     /// Its number within its service.
     pub serial: u64,
+    /// When it was given to its replica; before that, when it arrived.
+    pub offered: Time,
     pub started: Option<Time>,
     pub first_token: Option<Time>,
     pub place: Place,

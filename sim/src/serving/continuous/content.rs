@@ -64,13 +64,13 @@ impl Content {
         }
     }
 
-    /// A prompt of `tokens` that begins with `prefix` (whose groups are those of stream `stream`, and below 2^46) and
-    /// goes on with tokens of its own.
+    /// A prompt of `tokens` that begins with `prefix` (whose groups are those of stream `stream`) and goes on with tokens of
+    /// its own.
     #[must_use]
     pub fn with_prefix(prefix: &[Run], tokens: u32, number: u64, stream: u64) -> Content {
         let own = Content::unique(number, tokens);
         let shared: u32 = prefix.iter().map(|run| run.length).sum();
-        let named = prefix.iter().map(|run| Run { group: (stream << 46) | run.group, ..*run });
+        let named = prefix.iter().map(|run| Run { group: mix(mix(!stream) ^ run.group) & !OWN, ..*run });
         let rest = Run { length: tokens.saturating_sub(shared), ..own.first };
         Content::new(&named.chain([rest]).collect::<Vec<_>>(), own.output_group)
     }
