@@ -16,6 +16,8 @@ use super::sequence::{Key, Sequence, Sequences};
 pub struct Group {
     /// Steps scheduled so far.
     clock: u64,
+    /// The remainder of offsets whose block comes due in the next step: minus the clock, modulo the block size.
+    due_next: usize,
     count: u32,
     /// The sum of the members' offsets.
     offsets: i64,
@@ -33,6 +35,7 @@ impl Group {
     pub fn new(block_size: u32, identified: bool) -> Group {
         Group {
             clock: 0,
+            due_next: 0,
             count: 0,
             offsets: 0,
             remainders: vec![0; block_size as usize],
@@ -80,6 +83,7 @@ impl Group {
     /// Moves the clock by `steps`.
     pub fn advance(&mut self, steps: u64) {
         self.clock += steps;
+        self.due_next = self.due_remainder(steps);
     }
 
     fn remainder(&self, offset: i64) -> usize {
@@ -155,9 +159,20 @@ impl Group {
         self.due(size - 1)
     }
 
+    /// The remainder of offsets whose block comes due `ahead` steps after the next one.
     fn due_remainder(&self, ahead: u64) -> usize {
-        let size = self.remainders.len() as u64;
-        usize::try_from((size - (self.clock + ahead) % size) % size).expect("a remainder of a small number")
+        let size = self.remainders.len();
+        let back = match usize::try_from(ahead) {
+            Ok(ahead) if ahead < size => ahead,
+            _ => usize::try_from(ahead % size as u64).expect("a remainder of a small number"),
+        };
+        if back <= self.due_next { self.due_next - back } else { self.due_next + size - back }
+    }
+
+    /// How many members need a block in the next step, in the one after it, and so on, once around.
+    fn due_in_turn(&self) -> impl Iterator<Item = u32> {
+        let (up_to_next, after) = self.remainders.split_at(self.due_next + 1);
+        up_to_next.iter().rev().chain(after.iter().rev()).copied()
     }
 
     /// The members that need a block in the next step, by ticket. Only where blocks have identities.
@@ -176,26 +191,28 @@ impl Group {
     #[must_use]
     pub fn blocks_for(&self, steps: u64) -> u64 {
         let size = self.remainders.len() as u64;
-        let rest: u64 = (0..steps % size).map(|ahead| u64::from(self.due(ahead))).sum();
-        steps / size * u64::from(self.count) + rest
+        let rest = usize::try_from(steps % size).expect("a remainder of a small number");
+        steps / size * u64::from(self.count) + self.due_in_turn().take(rest).map(u64::from).sum::<u64>()
     }
 
-    /// How many steps can be taken with `free` blocks. Without members, any number.
+    /// How many of `most` steps can be taken with `free` blocks.
     #[must_use]
-    pub fn steps_within(&self, free: u32) -> u64 {
-        if self.count == 0 {
-            return u64::MAX;
+    pub fn steps_within(&self, free: u32, most: u64) -> u64 {
+        let size = self.remainders.len() as u64;
+        // Every member needs a block once around.
+        if self.count == 0 || (most / size + 1).saturating_mul(u64::from(self.count)) <= u64::from(free) {
+            return most;
         }
         let rounds = u64::from(free / self.count);
         let mut left = free % self.count;
         let mut steps = 0;
-        for ahead in 0..self.remainders.len() as u64 {
-            match left.checked_sub(self.due(ahead)) {
+        for due in self.due_in_turn() {
+            match left.checked_sub(due) {
                 Some(rest) => left = rest,
                 None => break,
             }
             steps += 1;
         }
-        rounds * self.remainders.len() as u64 + steps
+        most.min(rounds * size + steps)
     }
 }

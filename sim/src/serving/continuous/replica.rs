@@ -101,16 +101,20 @@ impl Plan {
 
     /// How many steps end not later than `span` after the last boundary.
     fn ends_within(&self, span: Femtos) -> u64 {
-        let (mut low, mut high) = (0, self.steps);
-        while low < high {
-            let middle = u64::midpoint(low, high + 1);
-            if self.end(middle) <= span.0 {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
+        let Some(rest) = span.0.checked_sub(self.first.0) else { return 0 };
+        // The root of rest = n second + increase n (n − 1) / 2 in floats, put right in integers.
+        let (slope, bend) = (self.second.0 as f64, self.increase.0 as f64 / 2.0);
+        let linear = slope - bend;
+        let root = 2.0 * rest as f64 / (linear + (linear * linear + 4.0 * bend * rest as f64).sqrt());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the number of steps")]
+        let mut steps = (root.min(self.steps as f64) as u64 + 1).clamp(1, self.steps);
+        while steps < self.steps && self.end(steps + 1) <= span.0 {
+            steps += 1;
         }
-        low
+        while steps > 0 && self.end(steps) > span.0 {
+            steps -= 1;
+        }
+        steps
     }
 
     /// The plan after `steps` of its steps.
@@ -238,10 +242,9 @@ impl ContinuousReplica {
             return;
         }
         let sequences = u64::from(plan.shape.decode_sequences);
-        happened.push(Happened::Gaps { first: plan.first, increase: Femtos(0), steps: 1, sequences });
+        note_gaps(happened, plan.first, Femtos(0), 1, sequences);
         if steps > 1 {
-            let (first, increase) = (plan.second, plan.increase);
-            happened.push(Happened::Gaps { first, increase, steps: steps - 1, sequences });
+            note_gaps(happened, plan.second, plan.increase, steps - 1, sequences);
         }
         let start = self.boundaries.0;
         let before = if steps > 1 { start.after(Femtos(plan.end(steps - 1))) } else { start };
@@ -268,8 +271,7 @@ impl ContinuousReplica {
         let mut outputs = std::mem::take(&mut self.outputs);
         let steady = self.scheduler.update(now.as_femtos(), &mut outputs);
         if steady > 0 {
-            let sequences = u64::from(steady);
-            happened.push(Happened::Gaps { first: plan.first, increase: Femtos(0), steps: 1, sequences });
+            note_gaps(happened, plan.first, Femtos(0), 1, u64::from(steady));
         }
         self.work.add(&plan.shape, 1);
         self.work.generated_tokens += u64::from(steady);
@@ -438,6 +440,24 @@ impl ContinuousReplica {
         };
         self.work.busy_femtos + present
     }
+}
+
+/// Adds gaps between tokens: to those before, if they go on in the same way.
+fn note_gaps(happened: &mut Vec<Happened>, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
+    if let Some(Happened::Gaps { first: began, increase: by, steps: before, sequences: same }) =
+        happened.last_mut()
+        && *same == sequences
+    {
+        let step = if *before > 1 { Some(by.0) } else { first.0.checked_sub(began.0) };
+        let goes_on = step.is_some_and(|step| {
+            began.0 + step * *before == first.0 && (steps == 1 || increase.0 == step)
+        });
+        if let Some(step) = step.filter(|_| goes_on) {
+            (*by, *before) = (Femtos(step), *before + steps);
+            return;
+        }
+    }
+    happened.push(Happened::Gaps { first, increase, steps, sequences });
 }
 
 /// The longest plan in femtoseconds, about an hour.

@@ -1062,7 +1062,7 @@ impl Scheduler {
             && self.in_flight.iter().all(pure);
         let Some(last) = self.group.next_finish(&self.sequences).filter(|_| alone) else { return 0 };
         let until_finish = last + 1 - self.group.clock();
-        until_finish.min(self.group.steps_within(self.blocks.free()))
+        self.group.steps_within(self.blocks.free(), until_finish)
     }
 
     /// Takes `steps` of the [quiet steps](Scheduler::quiet_steps) at once; the last of their updates was at `now`.
