@@ -9,17 +9,45 @@ use crate::figures::{clock, digits};
 /// Collects decisions that act, as many as people read; it counts the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Scaling {
-    lines: Vec<String>,
+    acts: Vec<Act>,
     acted: u64,
     taken: u64,
-    most: usize,
+    shown: usize,
 }
 
+/// A decision that changed something, in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Act {
+    /// When.
+    pub t_seconds: f64,
+    /// The controller.
+    pub who: String,
+    /// What it wanted done.
+    pub what: String,
+    /// Why: its own codes.
+    pub why: String,
+}
+
+/// As many acts are kept for pages.
+const KEPT: usize = 500;
+
 impl Scaling {
-    /// Shows at most so many.
+    /// Shows at most so many in texts.
     #[must_use]
-    pub fn showing(most: usize) -> Scaling {
-        Scaling { most, ..Scaling::default() }
+    pub fn showing(shown: usize) -> Scaling {
+        Scaling { shown, ..Scaling::default() }
+    }
+
+    /// The first acts.
+    #[must_use]
+    pub fn acts(&self) -> &[Act] {
+        &self.acts
+    }
+
+    /// How many decisions there were.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        format!("{} taken, {} of them acted", self.taken, self.acted)
     }
 
     /// Reads lines of `decisions.jsonl`.
@@ -30,8 +58,8 @@ impl Scaling {
             self.taken += 1;
             let acts = decision.actions.iter().any(|action| !matches!(action, Action::Hold { .. }));
             self.acted += u64::from(acts);
-            if acts && self.lines.len() < self.most {
-                self.lines.push(line(&decision));
+            if acts && self.acts.len() < self.shown.max(KEPT) {
+                self.acts.push(act(&decision));
             }
         }
     }
@@ -42,12 +70,12 @@ impl Scaling {
         if self.taken == 0 {
             return String::new();
         }
-        let mut text = format!("\ndecisions: {} taken, {} of them acted\n", self.taken, self.acted);
-        for line in &self.lines {
-            text.push_str(line);
-            text.push('\n');
+        let mut text = format!("\ndecisions: {}\n", self.headline());
+        let shown = &self.acts[..self.shown.min(self.acts.len())];
+        for Act { t_seconds, who, what, why } in shown {
+            text.push_str(&format!("  {}  {who}: {what}  because {why}\n", clock(*t_seconds)));
         }
-        let hidden = self.acted - self.lines.len() as u64;
+        let hidden = self.acted - shown.len() as u64;
         if hidden > 0 {
             text.push_str(&format!(
                 "  … and {hidden} more; --out DIR writes all with their reasons to decisions.jsonl\n"
@@ -57,15 +85,19 @@ impl Scaling {
     }
 }
 
-fn line(decision: &DecisionLine<'_>) -> String {
+fn act(decision: &DecisionLine<'_>) -> Act {
     let actions: Vec<String> = decision.actions.iter().map(action).collect();
     let reasons: Vec<String> = decision.reasons.iter().filter_map(reason).collect();
     let cause = match decision.cause.as_ref() {
         Cause::Periodic => "",
         _ => " (at an event)",
     };
-    let (at, who) = (clock(decision.t_seconds), &decision.controller);
-    format!("  {at}  {who}{cause}: {}  because {}", actions.join(", "), reasons.join("; "))
+    Act {
+        t_seconds: decision.t_seconds,
+        who: format!("{}{cause}", decision.controller),
+        what: actions.join(", "),
+        why: reasons.join("; "),
+    }
 }
 
 fn action(action: &Action) -> String {

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Threads for replications; 0: one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     jobs: usize,
-    /// Write summary, timeline, decisions, settings and inputs there
+    /// Write summary, timeline, decisions, a page with charts, settings and inputs there
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write every request to requests.csv, too
@@ -134,7 +134,7 @@ fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
     progress.finish();
     let timing = timer.stop(&[&record.summary]);
     if let Some(folder) = driven.folder.take() {
-        folder.finish(&record, &timing)?;
+        folder.finish(&record, &driven.scaling, &timing)?;
     }
     match args.format {
         Format::Text => print(&text::run(&record, &driven.scaling))?,
@@ -205,7 +205,7 @@ fn replication(args: &Args, scenario: &Scenario, seed: u64) -> Result<(Summary, 
     driven.drive(&mut run, &Progress::none())?;
     let record = driven.close(run)?;
     if let Some(folder) = driven.folder.take() {
-        folder.finish(&record, &timer.stop(&[&record.summary]))?;
+        folder.finish(&record, &driven.scaling, &timer.stop(&[&record.summary]))?;
     }
     let met = require(args, &record)?;
     Ok((record.summary, met))

@@ -158,3 +158,17 @@ fn reference_and_completions_are_printed() {
     let help = folder.run(&["--help"]);
     assert_eq!((help.code, help.err.as_str()), (0, ""));
 }
+
+#[test]
+fn a_page_leads_with_the_verdict_and_needs_nothing_from_elsewhere() {
+    let folder = Folder::with(&[]);
+    assert_eq!(folder.run(&["run", "-q", "--out", "r", "--set", "name=<b>&\"x\""]).code, 0);
+    let page = folder.text("r/report.html");
+    assert!(page.contains("<h1 class=\"bad\">SLO missed</h1>"), "the verdict");
+    assert!(page.contains("&lt;b&gt;&amp;&quot;x&quot;") && !page.contains("<b>&\"x\""), "names are text");
+    assert_eq!(page.matches("<svg").count(), 6, "charts are in the page");
+    for outside in ["http://", "https://", "src="] {
+        let at = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!at.contains(outside), "{outside}");
+    }
+}

@@ -7,15 +7,22 @@ use std::path::{Path, PathBuf};
 
 use scaletwin_core::random::Seed;
 use scaletwin_core::record::{Finished, RunRecord};
-use scaletwin_reports::tables;
+use scaletwin_reports::{Scaling, html, tables};
 use scaletwin_scenarios::Scenario;
 
 use super::timing::Timing;
 use crate::failure::Failure;
 
 /// Files that a run writes.
-const FILES: [&str; 6] =
-    ["summary.json", "timeline.csv", "decisions.jsonl", "requests.csv", "settings.json", "timing.json"];
+const FILES: [&str; 7] = [
+    "summary.json",
+    "timeline.csv",
+    "decisions.jsonl",
+    "requests.csv",
+    "report.html",
+    "settings.json",
+    "timing.json",
+];
 
 /// The folder of a run.
 pub(super) struct Folder {
@@ -73,7 +80,12 @@ impl Folder {
     }
 
     /// Writes the rest.
-    pub(super) fn finish(mut self, record: &RunRecord, timing: &Timing) -> Result<(), Failure> {
+    pub(super) fn finish(
+        mut self,
+        record: &RunRecord,
+        scaling: &Scaling,
+        timing: &Timing,
+    ) -> Result<(), Failure> {
         self.add(&record.decisions, &[])?;
         let Folder { path, mut decisions, requests } = self;
         decisions.flush().map_err(|error| Failure::writing(&path.join("decisions.jsonl"), &error))?;
@@ -83,6 +95,7 @@ impl Folder {
         let timeline = path.join("timeline.csv");
         let rows = tables::timeline(record, create(&timeline)?);
         rows.map_err(|error| Failure::writing(&timeline, &error))?;
+        write(&path.join("report.html"), &html::page(record, scaling))?;
         write(&path.join("timing.json"), &super::json(timing))?;
         write(&path.join("summary.json"), &super::json(&record.summary))
     }

@@ -106,7 +106,11 @@ impl Plan {
         let (slope, bend) = (self.second.0 as f64, self.increase.0 as f64 / 2.0);
         let linear = slope - bend;
         let root = 2.0 * rest as f64 / (linear + (linear * linear + 4.0 * bend * rest as f64).sqrt());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the number of steps")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "below the number of steps"
+        )]
         let mut steps = (root.min(self.steps as f64) as u64 + 1).clamp(1, self.steps);
         while steps < self.steps && self.end(steps + 1) <= span.0 {
             steps += 1;
@@ -449,9 +453,8 @@ fn note_gaps(happened: &mut Vec<Happened>, first: Femtos, increase: Femtos, step
         && *same == sequences
     {
         let step = if *before > 1 { Some(by.0) } else { first.0.checked_sub(began.0) };
-        let goes_on = step.is_some_and(|step| {
-            began.0 + step * *before == first.0 && (steps == 1 || increase.0 == step)
-        });
+        let goes_on = step
+            .is_some_and(|step| began.0 + step * *before == first.0 && (steps == 1 || increase.0 == step));
         if let Some(step) = step.filter(|_| goes_on) {
             (*by, *before) = (Femtos(step), *before + steps);
             return;

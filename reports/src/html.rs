@@ -1,0 +1,359 @@
+//! A run as one HTML file: the verdict first, then charts over time, the decisions, and the tables behind them.
+//!
+//! It needs nothing from elsewhere, reads without its script, and prints.
+
+use std::fmt::Write as _;
+
+use scaletwin_core::record::{CapacityRow, LatencyMetric, RunRecord, Window};
+
+use crate::Scaling;
+use crate::chart::{BLUE, Chart, GREEN, LEFT, Line, ORANGE, RIGHT, SIZE};
+use crate::figures::{clock, count, digits, dollars, percent, seconds, seconds_or_dash};
+use crate::verdict::{met, worst};
+
+const STYLE: &str = include_str!("html/style.css");
+const SCRIPT: &str = include_str!("html/script.js");
+
+/// The page of a run.
+#[must_use]
+pub fn page(record: &RunRecord, scaling: &Scaling) -> String {
+    let mut page = String::new();
+    write_page(&mut page, record, scaling).expect("a String takes everything");
+    page
+}
+
+fn write_page(page: &mut String, record: &RunRecord, scaling: &Scaling) -> std::fmt::Result {
+    let summary = &record.summary;
+    let name = escaped(&summary.scenario);
+    writeln!(page, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")?;
+    writeln!(page, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
+    writeln!(page, "<title>{name} · scaletwin</title>\n<style>{STYLE}</style>\n</head>\n<body>")?;
+    let (class, verdict) = match met(record) {
+        Some(true) => ("good", "SLO met"),
+        Some(false) => ("bad", "SLO missed"),
+        None => ("plain", "No SLO was set"),
+    };
+    writeln!(
+        page,
+        "<header><p class=\"name\">{name}, seed {}</p><h1 class=\"{class}\">{verdict}</h1>",
+        summary.seed
+    )?;
+    write_tiles(page, record)?;
+    writeln!(page, "</header>")?;
+    for service in 0..summary.services.len() {
+        write_service(page, record, service)?;
+    }
+    write_cost(page, record)?;
+    write_decisions(page, scaling)?;
+    write_trust(page, record)?;
+    writeln!(page, "<script>{SCRIPT}</script>\n</body>\n</html>")
+}
+
+/// The figures that one looks at first.
+fn write_tiles(page: &mut String, record: &RunRecord) -> std::fmt::Result {
+    let summary = &record.summary;
+    let mut tiles: Vec<(String, String)> = Vec::new();
+    for service in &summary.services {
+        if let Some(attainment) = service.slo.attainment {
+            tiles.push((percent(attainment), format!("of {} met every limit", service.name)));
+        }
+    }
+    if let Some(total) = summary.cost.total_usd {
+        tiles.push((dollars(total), "for all nodes".to_owned()));
+        let idle = summary.cost.idle_usd.filter(|_| total > 0.0);
+        tiles.extend(idle.map(|idle| (percent(idle / total), "of it idle".to_owned())));
+    }
+    let per = summary.cost.usd_per_1k_requests;
+    tiles.extend(per.map(|cost| (dollars(cost), "per 1000 requests".to_owned())));
+    writeln!(page, "<div class=\"tiles\">")?;
+    for (figure, what) in tiles {
+        writeln!(page, "<div><b>{}</b><span>{}</span></div>", escaped(&figure), escaped(&what))?;
+    }
+    writeln!(page, "</div>")
+}
+
+fn write_service(page: &mut String, record: &RunRecord, place: usize) -> std::fmt::Result {
+    let service = &record.summary.services[place];
+    writeln!(page, "<section><h2>{}</h2>", escaped(&service.name))?;
+    for objective in &service.slo.objectives {
+        let class = if objective.met == Some(true) { "good" } else { "bad" };
+        let within =
+            objective.within_share.map(|share| format!(", {} within", percent(share))).unwrap_or_default();
+        writeln!(
+            page,
+            "<p class=\"objective {class}\">{} p{} {} against {}{within}</p>",
+            objective.metric.name(),
+            digits(objective.quantile * 100.0),
+            seconds_or_dash(objective.observed_seconds),
+            seconds(objective.limit_seconds),
+        )?;
+    }
+    if let Some(worst) = worst(record, place) {
+        let window = worst.window;
+        writeln!(
+            page,
+            "<p>Worst window: <b>{}</b>. {} of {} requests missed because {}.</p>",
+            clock(window.start_seconds),
+            count(window.counts.arrived - window.good),
+            count(window.counts.arrived),
+            worst.cause.words(),
+        )?;
+    }
+    write_charts(page, record, place)?;
+    write_latencies(page, record, place)?;
+    writeln!(page, "</section>")
+}
+
+/// What the charts of a service are drawn from.
+struct Timeline<'a> {
+    rows: Vec<&'a CapacityRow>,
+    windows: Vec<Option<&'a Window>>,
+    width: f64,
+}
+
+impl<'a> Timeline<'a> {
+    fn of(record: &'a RunRecord, service: usize) -> Timeline<'a> {
+        let rows: Vec<&CapacityRow> = record.capacity.iter().filter(|row| row.service == service).collect();
+        let at = |start: f64| record.windows[service].iter().find(|w| (w.start_seconds - start).abs() < 1e-6);
+        let windows = rows.iter().map(|row| at(row.start_seconds)).collect();
+        let width = rows.get(1).map_or(record.summary.simulated_seconds, |row| row.start_seconds);
+        Timeline { rows, windows, width: width.max(1e-9) }
+    }
+
+    fn line(
+        &self,
+        name: &str,
+        color: plotters::style::RGBColor,
+        value: impl Fn(&CapacityRow, Option<&Window>) -> Option<f64>,
+    ) -> Line {
+        let points = self.rows.iter().zip(&self.windows);
+        let points = points.map(|(row, window)| (row.start_seconds, value(row, *window))).collect();
+        Line { name: name.to_owned(), color, points }
+    }
+}
+
+fn write_charts(page: &mut String, record: &RunRecord, place: usize) -> std::fmt::Result {
+    let service = &record.summary.services[place];
+    let timeline = Timeline::of(record, place);
+    let limit = |metric: LatencyMetric| {
+        let objectives = service.slo.objectives.iter().filter(|objective| objective.metric == metric);
+        objectives.map(|objective| objective.limit_seconds).reduce(f64::max)
+    };
+    let end = record.summary.simulated_seconds;
+    // The last window may be shorter.
+    let per_second =
+        |row: &CapacityRow, count: u64| count as f64 / timeline.width.min(end - row.start_seconds).max(1e-9);
+    let mut charts = vec![
+        Chart {
+            title: "Requests a second: arrived, and good",
+            lines: vec![
+                timeline.line("arrived", BLUE, |row, window| {
+                    Some(window.map_or(0.0, |w| per_second(row, w.counts.arrived)))
+                }),
+                timeline
+                    .line("good", GREEN, |row, window| Some(window.map_or(0.0, |w| per_second(row, w.good)))),
+            ],
+            limit: None,
+            phrase: digits,
+            steps: true,
+        },
+        Chart {
+            title: "Replicas: wanted, and ready",
+            lines: vec![
+                timeline.line("wanted", ORANGE, |row, _| Some(row.replicas_wanted)),
+                timeline.line("ready", BLUE, |row, _| Some(row.replicas_ready)),
+            ],
+            limit: None,
+            phrase: digits,
+            steps: true,
+        },
+    ];
+    if service.ttft_seconds.is_some() {
+        charts.push(Chart {
+            title: "Time to first token, p95",
+            lines: vec![timeline.line("TTFT p95", BLUE, |_, window| window?.ttft_p95_seconds)],
+            limit: limit(LatencyMetric::Ttft),
+            phrase: seconds,
+            steps: false,
+        });
+    }
+    charts.push(Chart {
+        title: "Whole time, p95",
+        lines: vec![timeline.line("E2E p95", BLUE, |_, window| window?.e2e_p95_seconds)],
+        limit: limit(LatencyMetric::E2e),
+        phrase: seconds,
+        steps: false,
+    });
+    charts.push(Chart {
+        title: "Requests in the system at the end of each window",
+        lines: vec![timeline.line("in system", BLUE, |row, _| Some(row.in_system as f64))],
+        limit: None,
+        phrase: digits,
+        steps: false,
+    });
+    for chart in &charts {
+        write_chart(page, chart, record.summary.simulated_seconds, timeline.width)?;
+    }
+    Ok(())
+}
+
+fn write_chart(page: &mut String, chart: &Chart<'_>, end: f64, width: f64) -> std::fmt::Result {
+    write!(page, "<figure><figcaption>{}", escaped(chart.title))?;
+    for line in &chart.lines {
+        let plotters::style::RGBColor(red, green, blue) = line.color;
+        write!(page, " <i style=\"background:rgb({red},{green},{blue})\"></i>{}", escaped(&line.name))?;
+    }
+    if chart.limit.is_some() {
+        write!(page, " <i class=\"limit\"></i>limit")?;
+    }
+    writeln!(page, "</figcaption>")?;
+    let lines: Vec<_> = chart
+        .lines
+        .iter()
+        .map(|line| {
+            let values = line.points.iter().map(|(at, value)| (clock(*at), value.map(chart.phrase)));
+            serde_json::json!({"name": line.name, "values": values.collect::<Vec<_>>()})
+        })
+        .collect();
+    let data = serde_json::json!({
+        "end": end, "width": width, "size": SIZE.0, "left": LEFT, "right": RIGHT, "lines": lines,
+    });
+    writeln!(page, "<div class=\"chart\" data-chart=\"{}\">", escaped(&data.to_string()))?;
+    writeln!(page, "{}<output></output></div></figure>", chart.svg(end, width))
+}
+
+fn write_latencies(page: &mut String, record: &RunRecord, place: usize) -> std::fmt::Result {
+    let service = &record.summary.services[place];
+    let rows = [
+        ("TTFT", &service.ttft_seconds),
+        ("ITL", &service.itl_seconds),
+        ("TPOT", &service.tpot_seconds),
+        ("E2E", &service.e2e_seconds),
+        ("wait", &service.wait_seconds),
+    ];
+    writeln!(
+        page,
+        "<table><thead><tr><th></th><th>mean</th><th>p50</th><th>p90</th><th>p95</th><th>p99</th><th>max</th></tr></thead><tbody>"
+    )?;
+    for (name, latency) in rows {
+        let Some(latency) = latency else { continue };
+        write!(page, "<tr><th>{name}</th>")?;
+        for value in [latency.mean, latency.p50, latency.p90, latency.p95, latency.p99, latency.max] {
+            write!(page, "<td>{}</td>", seconds_or_dash(value))?;
+        }
+        writeln!(page, "</tr>")?;
+    }
+    writeln!(page, "</tbody></table>")?;
+    let requests = &service.requests;
+    writeln!(page, "<p>{} requests arrived after the warm-up:", count(requests.arrived))?;
+    let ends = scaletwin_core::record::Outcome::ALL.map(|outcome| (requests.of(outcome), outcome.name()));
+    let ends: Vec<String> = ends
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, name)| format!("{} {}", count(*number), name.replace('_', " ")))
+        .collect();
+    writeln!(page, "{}.</p>", ends.join(", "))
+}
+
+fn write_cost(page: &mut String, record: &RunRecord) -> std::fmt::Result {
+    if record.summary.node_pools.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "<section><h2>Nodes</h2>")?;
+    let timeline = Timeline::of(record, 0);
+    let chart = Chart {
+        title: "Dollars an hour, all nodes",
+        lines: vec![timeline.line("cost", ORANGE, |row, _| row.usd_per_hour)],
+        limit: None,
+        phrase: dollars,
+        steps: true,
+    };
+    write_chart(page, &chart, record.summary.simulated_seconds, timeline.width)?;
+    writeln!(
+        page,
+        "<table><thead><tr><th>pool</th><th>instance type</th><th>bought</th><th>node hours</th><th>GPUs busy</th><th>cost</th></tr></thead><tbody>"
+    )?;
+    for pool in &record.summary.node_pools {
+        writeln!(
+            page,
+            "<tr><th>{}/{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escaped(&pool.cluster),
+            escaped(&pool.name),
+            escaped(&pool.instance_type),
+            pool.capacity_type.name(),
+            digits(pool.node_hours),
+            pool.gpu_busy_share.map_or_else(|| "-".to_owned(), percent),
+            pool.cost_usd.map_or_else(|| "-".to_owned(), dollars),
+        )?;
+    }
+    writeln!(page, "</tbody></table></section>")
+}
+
+fn write_decisions(page: &mut String, scaling: &Scaling) -> std::fmt::Result {
+    if scaling.acts().is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "<section><h2>Decisions</h2><p>{}</p>", escaped(&scaling.headline()))?;
+    writeln!(
+        page,
+        "<table class=\"text\"><thead><tr><th>at</th><th>controller</th><th>did</th><th>because</th></tr></thead><tbody>"
+    )?;
+    for act in scaling.acts() {
+        let (who, what, why) = (escaped(&act.who), escaped(&act.what), escaped(&act.why));
+        writeln!(
+            page,
+            "<tr><th>{}</th><td>{who}</td><td>{what}</td><td>{why}</td></tr>",
+            clock(act.t_seconds)
+        )?;
+    }
+    writeln!(page, "</tbody></table></section>")
+}
+
+/// What one has to know to trust the figures.
+fn write_trust(page: &mut String, record: &RunRecord) -> std::fmt::Result {
+    let summary = &record.summary;
+    writeln!(page, "<section><h2>How far to trust this</h2><ul>")?;
+    writeln!(
+        page,
+        "<li>One run with one seed. The interval of a figure needs several: <code>--replications 20</code>.</li>"
+    )?;
+    writeln!(
+        page,
+        "<li>Simulated {} from {}, of which {} warm-up do not count.</li>",
+        clock(summary.simulated_seconds),
+        escaped(&summary.start),
+        clock(summary.warm_up_seconds)
+    )?;
+    if !summary.not_modelled.is_empty() {
+        writeln!(
+            page,
+            "<li>Not modelled, and therefore absent: {}.</li>",
+            escaped(&summary.not_modelled.join(", "))
+        )?;
+    }
+    if !summary.waived.is_empty() {
+        writeln!(page, "<li>Waived by name, not modelled: {}.</li>", escaped(&summary.waived.join(", ")))?;
+    }
+    writeln!(
+        page,
+        "<li>Record <code>{}</code>: the same source, scenario and seed give the same one.</li>",
+        summary.record_hash
+    )?;
+    writeln!(page, "</ul></section>")
+}
+
+/// Text as HTML.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            _ => html.push(character),
+        }
+    }
+    html
+}
