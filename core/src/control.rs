@@ -1,7 +1,7 @@
 //! The seam between policies and the world they scale.
 //!
 //! A [`Policy`] sees an [`Observation`] and returns a [`Decision`] with its reasons; it cannot tell a simulated
-//! [`Plant`] from a live one. [`tick`] runs the controllers that are due, on either: observe, decide, check, merge,
+//! [`Plant`] from a live one. [`Controllers::tick`] runs the controllers that are due, on either: observe, decide, check, merge,
 //! guard, apply. The [`Agenda`] says who is due next; the simulator asks it for an instant, a live loop
 //! ([`drive`]) waits for that instant on a [`Clock`].
 //!

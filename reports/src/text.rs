@@ -177,14 +177,16 @@ fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
     for pool in &summary.node_pools {
         let busy = pool.gpu_busy_share.map(|share| format!(", GPUs busy {}", percent(share)));
         let cost = pool.cost_usd.map(|cost| format!(", {}", dollars(cost)));
+        let interrupted = pool.interruptions.map(|nodes| format!(", {nodes} taken back"));
         writeln!(
             text,
-            "\n{}/{} ({}, {}): {} node hours{}{}",
+            "\n{}/{} ({}, {}): {} node hours{}{}{}",
             pool.cluster,
             pool.name,
             pool.instance_type,
             pool.capacity_type.name(),
             digits(pool.node_hours),
+            interrupted.unwrap_or_default(),
             busy.unwrap_or_default(),
             cost.unwrap_or_default(),
         )?;

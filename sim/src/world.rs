@@ -2,15 +2,15 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`settings`] | all that a run is built from |
-//! | [`event`] | what can happen |
-//! | [`inflight`] | requests in the system |
-//! | [`replica`] | replicas at work, in dense arrays |
-//! | [`gateway`] | arrival, routing, the queue before the replicas, ends |
-//! | [`fleet_events`] | replicas and nodes come and go |
-//! | [`measure`] | scrapes, windows, figures of the fleet |
-//! | [`plant`] | what controllers see and do |
-//! | [`run`] | a run from start to record, with snapshots |
+//! | `settings` | all that a run is built from |
+//! | `event` | what can happen |
+//! | `inflight` | requests in the system |
+//! | `replica` | replicas at work, in dense arrays |
+//! | `gateway` | arrival, routing, the queue before the replicas, ends |
+//! | `fleet_events` | replicas and nodes come and go |
+//! | `measure` | scrapes, windows, figures of the fleet |
+//! | `plant` | what controllers see and do |
+//! | `run` | a run from start to record, with snapshots |
 
 pub mod event;
 mod fleet_events;
@@ -72,6 +72,8 @@ struct Luck {
     set_up: Vec<Component>,
     /// Provisioning of nodes, by pool.
     provisioning: Vec<Component>,
+    /// Reclaims of nodes, by pool.
+    reclaim: Vec<Component>,
     /// Offsets of scrapes, by deployment.
     scrape: Vec<Component>,
 }
@@ -131,6 +133,14 @@ pub enum WorldError {
         #[source]
         error: Box<TickError<PlantError>>,
     },
+    /// A node that has to go cannot.
+    #[error("a node cannot be given back at {at}: {why}")]
+    Node {
+        /// When.
+        at: Time,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Model for World {
@@ -158,6 +168,9 @@ impl Model for World {
             Event::Later(place) => self.request_comes_again(place, calendar),
             Event::Client { stream, client } => self.client_sends(stream, client, calendar),
             Event::NodeReady(node) => self.node_is_ready(node, calendar),
+            Event::NodeTold(node) => self.node_is_told(node, calendar),
+            Event::NodeReclaimed(node) => self.node_is_reclaimed(node, calendar)?,
+            Event::Market { pool, step } => self.capacity_changes(pool, step, calendar),
             Event::ReplicaReady(replica) => self.replica_is_ready(replica, calendar),
             Event::GraceOver(replica) => self.kill_replica(replica, calendar),
             Event::Lifecycle => self.settle_fleet(calendar),

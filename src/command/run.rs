@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// The seed of all luck, instead of the scenario's own
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Change the scenario, such as services[0].deployments[0].replicas=4
+    /// Change the scenario, such as `traffic[0].requests=500`
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
     /// Run it with so many seeds, one after the other from the seed on

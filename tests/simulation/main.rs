@@ -6,4 +6,5 @@ mod random;
 mod relations;
 mod running;
 mod snapshots;
+mod spot;
 mod timeline;

@@ -25,6 +25,7 @@ pub(crate) struct Shape {
     routing: &'static str,
     ends: String,
     warm_up: u32,
+    spot: &'static str,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +58,7 @@ impl Shape {
             routing,
             ends,
             warm_up,
+            spot,
             ..
         } = self;
         let cv = f64::from(*burstiness) / 2.0;
@@ -113,7 +115,7 @@ window: 30s
 clusters:
   - name: here
     node_pools:
-      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}}}
+      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}}}
 services:
   - name: one
     slo: {{e2e: {{p90: 3s}}}}
@@ -189,10 +191,17 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
         prop::sample::select(vec!["round-robin", "least-outstanding"]),
         prop::sample::select(vec!["end: drain", "end: cut"]),
         prop::sample::select(vec![0u32, 20]),
+        prop::sample::select(vec![
+            "",
+            ", capacity_type: spot, spot: {lifetime: {exponential: {mean: 40s}}, notice: 5s}",
+            ", capacity_type: spot, spot: {available: [{from: 30s, nodes: 1}, {from: 60s, nodes: 9}], notice: 0s}",
+        ]),
     );
     (first, second).prop_map(|(first, second)| {
         let (seed, engine, replicas, nodes, rate, burstiness, client, priorities) = first;
-        let (closed, policy, cold_start, grace, queue, routing, ends, warm_up) = second;
+        let (closed, policy, cold_start, grace, queue, routing, ends, warm_up, spot) = second;
+        // Without anybody who adds nodes, a run whose nodes are taken back ends nowhere.
+        let spot = if matches!(policy, Policy::None) { "" } else { spot };
         Shape {
             seed,
             engine,
@@ -210,6 +219,7 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             routing,
             ends: ends.to_owned(),
             warm_up,
+            spot,
         }
     })
 }

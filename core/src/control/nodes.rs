@@ -161,4 +161,7 @@ pub struct Offer {
     pub min_nodes: u32,
     /// How many more the pool may have.
     pub room: u32,
+    /// When the provider last had no capacity for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stocked_out: Option<Time>,
 }

@@ -36,6 +36,9 @@ pub struct NodeProvisioner {
     empty_since: BTreeMap<String, Time>,
 }
 
+/// How long a pool is passed over after the provider had no capacity for it: Karpenter's.
+const STOCK_OUT_BACKOFF: Span = Span::from_secs(180);
+
 impl NodeProvisioner {
     /// A node autoscaler for `cluster`.
     #[must_use]
@@ -44,9 +47,12 @@ impl NodeProvisioner {
     }
 
     /// Nodes to launch for pods without one, by pool.
-    fn launches(&self, view: &NodesView) -> Vec<(String, u32)> {
-        let mut offers: Vec<Offer> =
-            view.offers.iter().filter(|offer| offer.cluster == self.cluster).cloned().collect();
+    fn launches(&self, view: &NodesView, now: Time) -> Vec<(String, u32)> {
+        let there = |offer: &&Offer| {
+            offer.cluster == self.cluster
+                && offer.stocked_out.is_none_or(|at| now.since(at) >= STOCK_OUT_BACKOFF)
+        };
+        let mut offers: Vec<Offer> = view.offers.iter().filter(there).cloned().collect();
         // Room on nodes that come, with their pools; those launched now are added.
         let mut coming: Vec<(String, Resources)> = view
             .nodes
@@ -123,7 +129,7 @@ impl Policy for NodeProvisioner {
         };
         let Some(view) = &seen.nodes else { return Decision::nothing(reason("NotSeen", String::new())) };
         let mut decision = Decision::default();
-        for (pool, count) in self.launches(view) {
+        for (pool, count) in self.launches(view, seen.now) {
             decision
                 .reasons
                 .push(reason("PendingPods", format!("{count} nodes of {pool} for pods without a node")));
@@ -215,6 +221,7 @@ mod tests {
             allocatable: gpus(2_000),
             min_nodes: 1,
             room,
+            stocked_out: None,
         };
         let mut seen = Observation::at(Time::ZERO + Span::from_secs(now), Civil::DEFAULT_START);
         seen.nodes = Some(NodesView { nodes, pending, offers: vec![offer] });

@@ -3,12 +3,12 @@
 use scaletwin_core::control::Resources;
 use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_core::random::Law;
-use scaletwin_core::units::{Bytes, Quantity};
+use scaletwin_core::units::{Bytes, Quantity, Span};
 use scaletwin_hardware::{InstanceType, accelerators, instance_type, instance_types};
-use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings};
+use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings, SpotSettings};
 
 use super::check_names;
-use crate::spec::cluster::{Capacity, ClusterSpec, NodePoolSpec};
+use crate::spec::cluster::{Capacity, ClusterSpec, NodePoolSpec, SpotSpec};
 
 /// From launch to ready, seconds: Karpenter on AWS (devfloor9 playbook).
 const PROVISIONING: Law = Law::Uniform { min: 45.0, max: 90.0 };
@@ -53,7 +53,34 @@ fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings
         min_nodes: spec.nodes.min,
         max_nodes: spec.nodes.max,
         provisioning: spec.provisioning.as_ref().map_or(PROVISIONING, |written| written.law.clone()),
+        spot: spec.spot.as_ref().map(|written| spot(spec, written, problems)),
     })
+}
+
+fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, problems: &mut Problems) -> SpotSettings {
+    if pool.capacity_type != Capacity::Spot {
+        let problem = Problem::error(&spec.place, "only spot nodes are taken back");
+        problems.push(problem.hint("write capacity_type: spot, or remove spot:"));
+    }
+    if spec.lifetime.is_none() && spec.available.value.is_empty() {
+        let problem = Problem::error(&spec.place, "nothing says when nodes are taken back");
+        problems.push(
+            problem.hint("add lifetime: {exponential: {mean: 10h}}, or available: [{from: 1h, nodes: 0}]"),
+        );
+    }
+    let available: Vec<(Span, u32)> =
+        spec.available.value.iter().map(|step| (step.from, step.nodes)).collect();
+    if !available.is_sorted_by(|a, b| a.0 < b.0) {
+        problems.error(&spec.available.place, "the instants of available: ascend");
+    }
+    if available.first().is_some_and(|(from, nodes)| from.is_zero() && *nodes < pool.nodes.value.min) {
+        problems.error(&pool.nodes.place, "the pool keeps more nodes than are available at the start");
+    }
+    SpotSettings {
+        lifetime: spec.lifetime.as_ref().map(|law| law.law.clone()),
+        notice: spec.notice,
+        available,
+    }
 }
 
 fn cores(known: Option<&InstanceType>) -> i64 {

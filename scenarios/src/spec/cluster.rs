@@ -48,6 +48,34 @@ scaletwin_core::keys! {
         pub accelerator: Option<At<String>> = None,
         /// The price of a node, dollars per hour.
         pub price_usd_per_hour: Option<NonNegative> = None,
+        /// How the provider takes spot nodes back. Without it, it does not.
+        pub spot: Option<At<SpotSpec>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How the provider takes spot nodes back.
+    #[derive(Debug, Clone)]
+    pub struct SpotSpec {
+        /// From a node's being ready to its being taken back, such as `{exponential: {mean: 10h}}`. Default: only when the
+        /// capacity sinks.
+        pub lifetime: Option<Distributed<Span>> = None,
+        /// How long before that its replicas are told to go. AWS gives 2 minutes, GCP and Azure 30 seconds.
+        pub notice: Span = Span::from_secs(120),
+        /// How many nodes can be had from an instant on. Before the first: as many as one wants. What is above, the provider
+        /// takes back, the youngest first.
+        pub available: At<Vec<AvailableSpec>> = Vec::new(),
+    }
+}
+
+scaletwin_core::keys! {
+    /// A provider's capacity from an instant on.
+    #[derive(Debug, Clone)]
+    pub struct AvailableSpec {
+        /// From when on.
+        pub from: Span,
+        /// How many nodes.
+        pub nodes: u32,
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Node {
     pub ready: Option<Time>,
     /// Whether it takes no more pods.
     pub cordoned: bool,
+    /// How many nodes its pool had launched before it.
+    pub ordinal: u32,
+    /// When the provider takes it back, once it has said so.
+    pub reclaim: Option<Time>,
     /// What is left of it for pods.
     pub free: Resources,
 }

@@ -44,6 +44,7 @@ pub struct SavedFleet {
     next_node: u32,
     /// Nodes that each pool has launched.
     launches: Vec<u32>,
+    stock_outs: Vec<Option<Time>>,
     accounts: Vec<Account>,
 }
 
@@ -79,6 +80,7 @@ impl Fleet {
         for place in 0..pools.len() {
             index.pools.push(world.spawn(Pool { place }).id());
             index.launches.push(0);
+            index.stock_outs.push(None);
         }
         for place in 0..deployments.len() {
             let deployment = Deployment { place, wanted: 0, created: 0, bounds: Bounds::default() };
@@ -283,9 +285,11 @@ impl Fleet {
         let mut index = self.world.resource_mut::<Index>();
         let id = NodeId(index.next_node);
         index.next_node += 1;
+        let ordinal = index.launches[pool];
         index.launches[pool] += 1;
+        let name = format!("{name}-{}", id.0);
         let node =
-            Node { id, name: format!("{name}-{}", id.0), launched: now, ready: None, cordoned: false, free };
+            Node { id, name, launched: now, ready: None, cordoned: false, ordinal, reclaim: None, free };
         let node = self.world.spawn((node, InPool(entity))).id();
         self.world.resource_mut::<Index>().nodes.insert(id, node);
         self.accounts[pool].launched(now);
@@ -318,11 +322,59 @@ impl Fleet {
     /// pool had launched before it.
     ///
     /// # Errors
-    /// When the pool has as many nodes as it may.
+    /// When the pool has as many nodes as it may, or the provider has no capacity.
     pub fn launch(&mut self, pool: usize, now: Time) -> Result<(NodeId, u32), Refusal> {
         self.check_room(pool, 1)?;
+        let available = self.settings().pools[pool].1.spot.as_ref().and_then(|spot| spot.available_at(now));
+        if available.is_some_and(|available| self.kept_nodes(pool).len() >= available as usize) {
+            self.world.resource_mut::<Index>().stock_outs[pool] = Some(now);
+            return Err(format!("the provider has no capacity for {}", self.settings().pools[pool].1.name));
+        }
         let before = self.index().launches[pool];
         Ok((self.add_node(pool, now), before))
+    }
+
+    /// The nodes of a pool that the provider has not said to take back, oldest first.
+    fn kept_nodes(&self, pool: usize) -> Vec<NodeId> {
+        let kept = self.index().nodes.iter().filter(|(_, entity)| {
+            self.pool_of(**entity) == pool
+                && self.world.get::<Node>(**entity).is_some_and(|node| node.reclaim.is_none())
+        });
+        kept.map(|(id, _)| *id).collect()
+    }
+
+    /// The nodes of a pool that the provider has no capacity for any more: the youngest.
+    #[must_use]
+    pub fn beyond_capacity(&self, pool: usize, now: Time) -> Vec<NodeId> {
+        let kept = self.kept_nodes(pool);
+        let available = self.settings().pools[pool].1.spot.as_ref().and_then(|spot| spot.available_at(now));
+        available.map_or(Vec::new(), |available| kept.into_iter().skip(available as usize).collect())
+    }
+
+    /// The provider says that it takes a node back at `at`: it takes no more pods. Its name, unless it is gone or was told
+    /// before.
+    pub fn tell(&mut self, id: NodeId, at: Time) -> Option<String> {
+        let entity = self.index().nodes.get(&id).copied()?;
+        let mut node = self.world.get_mut::<Node>(entity).filter(|node| node.reclaim.is_none())?;
+        (node.cordoned, node.reclaim) = (true, Some(at));
+        Some(node.name.clone())
+    }
+
+    /// The provider takes a node back: counts it. Its name, unless it is gone.
+    pub fn interrupt(&mut self, id: NodeId) -> Option<String> {
+        let entity = self.index().nodes.get(&id).copied()?;
+        let pool = self.pool_of(entity);
+        self.accounts[pool].interrupted();
+        Some(self.world.get::<Node>(entity)?.name.clone())
+    }
+
+    /// All nodes, each with the place of its pool and its number within it.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<(NodeId, usize, u32)> {
+        let nodes = self.index().nodes.iter();
+        nodes
+            .filter_map(|(id, e)| Some((*id, self.pool_of(*e), self.world.get::<Node>(*e)?.ordinal)))
+            .collect()
     }
 
     /// A node takes pods, unless it is gone. Whether it does.
@@ -497,6 +549,7 @@ impl Fleet {
             allocatable: pool.allocatable,
             min_nodes: pool.min_nodes,
             room: pool.max_nodes.saturating_sub(nodes),
+            stocked_out: self.index().stock_outs[place],
         }
     }
 
@@ -555,6 +608,7 @@ impl Fleet {
             next_replica: index.next_replica,
             next_node: index.next_node,
             launches: index.launches.clone(),
+            stock_outs: index.stock_outs.clone(),
             accounts: self.accounts.clone(),
         }
     }
@@ -592,6 +646,7 @@ impl Fleet {
         let mut index = fleet.world.resource_mut::<Index>();
         (index.next_replica, index.next_node) = (saved.next_replica, saved.next_node);
         index.launches.clone_from(&saved.launches);
+        index.stock_outs.clone_from(&saved.stock_outs);
         fleet
     }
 }

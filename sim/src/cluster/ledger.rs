@@ -16,6 +16,8 @@ pub struct Account {
     /// The lifetimes of nodes that are gone, since the accounts were opened.
     lifetimes: u128,
     opened: Time,
+    /// Nodes taken back by the provider since then.
+    interruptions: u64,
 }
 
 impl Account {
@@ -27,6 +29,7 @@ impl Account {
             held: vec![TimeAverage::start(Time::ZERO, 0); deployments],
             lifetimes: 0,
             opened: Time::ZERO,
+            interruptions: 0,
         }
     }
 
@@ -59,6 +62,18 @@ impl Account {
         self.held.iter_mut().for_each(|held| held.restart(now));
         self.lifetimes = 0;
         self.opened = now;
+        self.interruptions = 0;
+    }
+
+    /// The provider takes a node back.
+    pub fn interrupted(&mut self) {
+        self.interruptions += 1;
+    }
+
+    /// Nodes taken back since the accounts were opened.
+    #[must_use]
+    pub fn interruptions(&self) -> u64 {
+        self.interruptions
     }
 
     /// Nodes now.

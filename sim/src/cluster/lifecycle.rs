@@ -47,6 +47,8 @@ pub struct Index {
     pub next_node: u32,
     /// Nodes that each pool has launched, by place.
     pub launches: Vec<u32>,
+    /// When the provider last had no capacity for a pool, by place.
+    pub stock_outs: Vec<Option<Time>>,
 }
 
 /// What the systems did, for the world to go on with.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use scaletwin_core::control::{CapacityType, ContainerRequests, Resources, TargetName};
 use scaletwin_core::random::Law;
-use scaletwin_core::units::Span;
+use scaletwin_core::units::{Span, Time};
 use serde::Serialize;
 
 /// A cluster.
@@ -39,6 +39,28 @@ pub struct PoolSettings {
     pub max_nodes: u32,
     /// From the launch of a node to its being ready, seconds.
     pub provisioning: Law,
+    /// How the provider takes them back; `None`: it does not.
+    pub spot: Option<SpotSettings>,
+}
+
+/// How a provider takes nodes back.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SpotSettings {
+    /// From a node's being ready to its being taken back, seconds.
+    pub lifetime: Option<Law>,
+    /// How long before that its replicas are told to go.
+    pub notice: Span,
+    /// How many nodes can be had from an instant on, ascending; before the first and without any: as many as one wants.
+    pub available: Vec<(Span, u32)>,
+}
+
+impl SpotSettings {
+    /// How many nodes can be had at `now`; `None`: as many as one wants.
+    #[must_use]
+    pub fn available_at(&self, now: Time) -> Option<u32> {
+        let begun = self.available.iter().rev().find(|(from, _)| Time::ZERO + *from <= now);
+        begun.map(|(_, nodes)| *nodes)
+    }
 }
 
 /// A deployment: replicas of one server, which is a scale target.

@@ -44,6 +44,17 @@ pub enum Event {
     },
     /// A node takes pods.
     NodeReady(NodeId),
+    /// The provider says that it takes a node back.
+    NodeTold(NodeId),
+    /// The provider takes a node back.
+    NodeReclaimed(NodeId),
+    /// The provider's capacity for a pool changes.
+    Market {
+        /// The place of the pool.
+        pool: u32,
+        /// Which change.
+        step: u32,
+    },
     /// A replica takes requests.
     ReplicaReady(ReplicaId),
     /// A replica that is being deleted has had its time.

@@ -167,7 +167,73 @@ impl World {
         if self.fleet.node_ready(node, calendar.now()) {
             self.state.last_progress = calendar.now();
             calendar.soon(Phase::Place, Event::Lifecycle);
+            let found = self.fleet.nodes().into_iter().find(|(id, ..)| *id == node);
+            if let Some((_, pool, ordinal)) = found {
+                self.plan_reclaim(node, pool, ordinal, calendar);
+            }
         }
+    }
+
+    /// Plans when the provider takes a node back that is ready now. It never does so without its notice.
+    pub(super) fn plan_reclaim(
+        &mut self,
+        node: NodeId,
+        pool: usize,
+        ordinal: u32,
+        calendar: &mut Calendar<Event>,
+    ) {
+        let Some(spot) = &self.fleet.pool(pool).1.spot else { return };
+        let Some(lifetime) = &spot.lifetime else { return };
+        let seconds = lifetime.draw(&mut self.luck.reclaim[pool].entity(u64::from(ordinal)));
+        let life = Span::from_secs_f64(seconds).unwrap_or(Span::MAX);
+        let told = calendar.now().saturating_add(life.saturating_sub(spot.notice));
+        calendar.at(told, Phase::Fail, Event::NodeTold(node));
+    }
+
+    /// Plans the changes of a pool's capacity from `step` on.
+    pub(super) fn plan_market(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
+        let spot = self.fleet.pool(pool as usize).1.spot.as_ref();
+        if let Some((from, _)) = spot.and_then(|spot| spot.available.get(step as usize)) {
+            let at = scaletwin_core::units::Time::ZERO + *from;
+            calendar.at(at.max(calendar.now()), Phase::Fail, Event::Market { pool, step });
+        }
+    }
+
+    /// The provider has more or less capacity: what is too much, it takes back.
+    pub(super) fn capacity_changes(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
+        for node in self.fleet.beyond_capacity(pool as usize, calendar.now()) {
+            self.node_is_told(node, calendar);
+        }
+        self.plan_market(pool, step + 1, calendar);
+    }
+
+    /// The provider says that it takes a node back: its replicas go, and others take their place elsewhere.
+    pub(super) fn node_is_told(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let found = self.fleet.nodes().into_iter().find(|(id, ..)| *id == node);
+        let Some((_, pool, _)) = found else { return };
+        let notice = self.fleet.pool(pool).1.spot.as_ref().map_or(Span::ZERO, |spot| spot.notice);
+        let Some(name) = self.fleet.tell(node, now.saturating_add(notice)) else { return };
+        calendar.at(now.saturating_add(notice), Phase::Fail, Event::NodeReclaimed(node));
+        for id in self.fleet.replicas_on(&name).unwrap_or_default() {
+            if self.fleet.evict(id, now) {
+                self.replica_is_deleted(id, calendar);
+            }
+        }
+        calendar.soon(Phase::Place, Event::Lifecycle);
+    }
+
+    /// The provider takes a node back, with whatever still runs on it.
+    pub(super) fn node_is_reclaimed(
+        &mut self,
+        node: NodeId,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), super::WorldError> {
+        let Some(name) = self.fleet.interrupt(node) else { return Ok(()) };
+        let at = calendar.now();
+        self.delete_node(&name, calendar).map_err(|why| super::WorldError::Node { at, why })?;
+        calendar.soon(Phase::Place, Event::Lifecycle);
+        Ok(())
     }
 
     /// Launches a node of a pool.

@@ -351,13 +351,12 @@ impl World {
     }
 
     fn not_modelled(&self, priced: bool) -> Vec<String> {
-        let mut names =
-            vec!["energy_kwh", "services[].deployments[].elasticity", "node_pools[].interruptions"];
+        let mut names = vec!["energy_kwh", "services[].deployments[].elasticity"];
+        if (0..self.fleet.accounts().len()).any(|place| self.fleet.pool(place).1.spot.is_none()) {
+            names.push("node_pools[].interruptions");
+        }
         if !priced {
             names.push("cost");
-        }
-        if self.fleet.accounts().is_empty() {
-            names.retain(|name| !name.starts_with("node_pools"));
         }
         names.into_iter().map(str::to_owned).collect()
     }
@@ -412,7 +411,7 @@ impl World {
             node_hours: hours,
             gpu_hours: hours * gpus,
             cost_usd: pool.price_usd_per_hour.map(|price| dollars(billed, price)),
-            interruptions: None,
+            interruptions: pool.spot.as_ref().map(|_| self.fleet.accounts()[place].interruptions()),
             gpu_busy_share: (billed * gpus > 0.0)
                 .then(|| self.state.gpu_busy[place] as f64 / (billed * gpus)),
         }

@@ -260,8 +260,10 @@ impl SimPlant<'_> {
             return Err(format!("pool {} is {}", launch.pool, settings.capacity_type.name()));
         }
         self.world.fleet.check_room(pool, launch.count)?;
-        for _ in 0..launch.count {
-            self.world.launch_node(pool, self.calendar)?;
+        for launched in 0..launch.count {
+            self.world
+                .launch_node(pool, self.calendar)
+                .map_err(|why| format!("launched {launched} of {}: {why}", launch.count))?;
         }
         Ok(())
     }

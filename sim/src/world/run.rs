@@ -149,6 +149,12 @@ impl Run {
                 calendar.at(at, Phase::Arrive, Event::Client { stream, client });
             }
         }
+        for (node, pool, ordinal) in world.fleet.nodes() {
+            world.plan_reclaim(node, pool, ordinal, calendar);
+        }
+        for pool in (0u32..).take(world.fleet.accounts().len()) {
+            world.plan_market(pool, 0, calendar);
+        }
         world.plan_control(calendar);
     }
 
@@ -334,6 +340,10 @@ impl World {
             let targets = settings.deployments.iter().map(|deployment| &deployment.settings.target);
             targets.map(|target| seed.component(&format!("{what}/{target}"))).collect()
         };
+        let of_pools = |what: &str| {
+            let pools = (0..fleet.accounts().len()).map(|place| fleet.pool(place));
+            pools.map(|(cluster, pool)| seed.component(&format!("{what}/{cluster}/{}", pool.name))).collect()
+        };
         let luck = Luck {
             service: settings
                 .streams
@@ -342,10 +352,8 @@ impl World {
                 .collect(),
             cold_start: of_targets("cold-start"),
             set_up: of_targets("set-up"),
-            provisioning: (0..fleet.accounts().len())
-                .map(|place| fleet.pool(place))
-                .map(|(cluster, pool)| seed.component(&format!("provisioning/{cluster}/{}", pool.name)))
-                .collect(),
+            provisioning: of_pools("provisioning"),
+            reclaim: of_pools("reclaim"),
             scrape: of_targets("scrape"),
         };
         World { settings, fleet, traffic, board, controllers, luck, state, happened: Vec::new(), kept: None }

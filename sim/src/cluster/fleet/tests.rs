@@ -27,6 +27,7 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         min_nodes,
         max_nodes: 3,
         provisioning: Law::Constant { value: 60.0 },
+        spot: None,
     };
     vec![ClusterSettings { name: "c".into(), pools: vec![pool] }]
 }

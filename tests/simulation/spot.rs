@@ -1,0 +1,109 @@
+//! Spot nodes, with answers known beforehand.
+//!
+//! One replica of one core on a spot node of one core, which the provider takes back ten minutes after it is ready, with two
+//! minutes' notice. Provisioning takes 60 s, a cold start 30 s, and at the notice a new pod is pending, for which the
+//! provisioner launches a node at once:
+//!
+//! | node | launched | ready | told | taken back | billed |
+//! |---|---|---|---|---|---|
+//! | 1 | 0 s | 0 s | 480 s | 600 s | 600 s |
+//! | 2 | 480 s | 540 s | 1020 s | 1140 s | 660 s |
+//! | 3 | 1020 s | 1080 s | 1560 s | 1680 s | 660 s |
+//! | 4 | 1560 s | 1620 s | – | – | 240 s, up to the end at 1800 s |
+//!
+//! That is 2160 s of node time and 3 interruptions. Each replica is ready 90 s after the notice and the old one takes requests
+//! no longer: for 90 s three times nobody does, and a queue holds what arrives. Billing knows nothing of that.
+
+use scaletwin_core::record::{Outcome, RunRecord};
+
+use crate::running::{record, requests};
+
+fn scenario(spot: &str, service: &str, more: &str) -> String {
+    format!(
+        "
+name: spot
+duration: 30m
+end: cut
+clusters:
+  - name: here
+    node_pools:
+      - name: cheap
+        instance_type: own
+        cpu: 1
+        memory: 4Gi
+        price_usd_per_hour: 3.6
+        capacity_type: spot
+        nodes: {{min: 1, max: 5}}
+        provisioning: 60s
+        spot: {spot}
+{more}
+services:
+  - name: one
+    queue: {{}}
+    deployments:
+      - {{name: main, replica: {{cpu: 1}}, cold_start: 30s, grace: 100s, engine: {{kind: concurrency, limit: 50, service_time: {service}}}}}
+traffic: [{{name: all, until: 1790s, arrivals: {{constant: {{rate: 1/s}}}}}}]
+policy: {{controllers: [{{kind: node-provisioner, controller: {{}} }}]}}
+"
+    )
+    .replace(", controller: {} ", "")
+}
+
+const TEN_MINUTES: &str = "{lifetime: 10m, notice: 2m}";
+
+fn outcomes(record: &RunRecord) -> (u64, u64) {
+    let requests = &record.summary.services[0].requests;
+    (requests.completed, requests.failed)
+}
+
+#[test]
+fn reclaims_at_known_instants_have_the_bill_computed_by_hand() {
+    let record = record(&scenario(TEN_MINUTES, "2s", ""));
+    let pool = &record.summary.node_pools[0];
+    assert_eq!(pool.interruptions, Some(3));
+    assert!((pool.node_hours - 2160.0 / 3600.0).abs() < 1e-12, "{}", pool.node_hours);
+    assert!((pool.cost_usd.unwrap() - 2.16).abs() < 1e-9);
+    assert!(!record.summary.not_modelled.iter().any(|name| name.contains("interruptions")));
+}
+
+#[test]
+fn a_drain_within_the_notice_loses_no_request() {
+    let record = record(&scenario(TEN_MINUTES, "20s", ""));
+    assert_eq!(outcomes(&record).1, 0);
+    assert!(outcomes(&record).0 > 1000);
+}
+
+#[test]
+fn a_drain_that_takes_longer_loses_the_requests_under_way_and_says_so() {
+    // Each node that goes has 30 requests under way that began within 30 s before its notice of 5 s: those of the last 25 s
+    // are not done when it goes. The grace period of 100 s does not help.
+    let (record, requests) = requests(&scenario("{lifetime: 10m, notice: 5s}", "30s", ""));
+    let lost: Vec<_> = requests.iter().filter(|(_, request)| request.outcome == Outcome::Failed).collect();
+    assert_eq!(outcomes(&record).1 as usize, lost.len());
+    let reclaims: std::collections::BTreeSet<u64> =
+        lost.iter().map(|(_, request)| request.ended.as_nanos() / 1_000_000_000).collect();
+    assert_eq!(record.summary.node_pools[0].interruptions, Some(reclaims.len() as u64));
+    let first = lost.iter().filter(|(_, request)| request.ended.as_secs_f64() < 600.5).count();
+    assert!((24..=26).contains(&first), "{first}");
+}
+
+#[test]
+fn without_capacity_the_provisioner_falls_back_to_the_next_pool() {
+    let more = "      - {name: dear, instance_type: own, cpu: 1, memory: 4Gi, price_usd_per_hour: 9, nodes: {min: 0, max: 5}, provisioning: 60s}";
+    let record = record(&scenario("{available: [{from: 10m, nodes: 0}], notice: 2m}", "2s", more));
+    let [cheap, dear] = &record.summary.node_pools[..] else { panic!("two pools") };
+    // Told at 600 s, gone at 720 s. The provisioner is refused, and takes the other pool at its next look within 10 s.
+    assert_eq!(cheap.interruptions, Some(1));
+    assert!((cheap.node_hours - 720.0 / 3600.0).abs() < 1e-9, "{}", cheap.node_hours);
+    let since = 1800.0 - dear.node_hours * 3600.0;
+    assert!((600.0..=611.0).contains(&since), "{since}");
+    assert!(
+        record.decisions.contains("the provider has no capacity for cheap"),
+        "the refusal is written down"
+    );
+    assert!(
+        record.summary.not_modelled.contains(&"node_pools[].interruptions".to_owned()),
+        "of the other pool"
+    );
+    assert_eq!(outcomes(&record).1, 0);
+}
