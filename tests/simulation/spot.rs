@@ -79,7 +79,7 @@ fn a_drain_that_takes_longer_loses_the_requests_under_way_and_says_so() {
     // are not done when it goes. The grace period of 100 s does not help.
     let (record, requests) = requests(&scenario("{lifetime: 10m, notice: 5s}", "30s", ""));
     let lost: Vec<_> = requests.iter().filter(|(_, request)| request.outcome == Outcome::Failed).collect();
-    assert_eq!(outcomes(&record).1 as usize, lost.len());
+    assert_eq!(outcomes(&record).1, lost.len() as u64);
     let reclaims: std::collections::BTreeSet<u64> =
         lost.iter().map(|(_, request)| request.ended.as_nanos() / 1_000_000_000).collect();
     assert_eq!(record.summary.node_pools[0].interruptions, Some(reclaims.len() as u64));
