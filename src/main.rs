@@ -1,7 +1,6 @@
 //! The command line of scaletwin. Data goes to stdout, progress and timing to stderr.
 //!
 //! Exit codes: 0 done; 1 the answer is no, where a yes/no question was asked; 2 could not run.
-#![allow(clippy::print_stderr, reason = "messages of the command line go to stderr")]
 
 mod command;
 mod failure;
@@ -66,10 +65,15 @@ fn main() -> ExitCode {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(failure) => {
-            eprintln!("{failure}");
+            tell(&failure);
             ExitCode::from(2)
         }
     }
+}
+
+/// Writes a message to stderr. If nobody takes it, nobody wants it.
+pub(crate) fn tell(message: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{message}");
 }
 
 /// Writes data to stdout. A reader that has seen enough and goes away is no mistake.

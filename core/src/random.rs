@@ -12,7 +12,7 @@
 mod law;
 mod normal;
 
-pub use law::{Distributed, Law, LawError, Magnitude};
+pub use law::{Distributed, GAMMA_CV, Law, LawError, Magnitude};
 pub use normal::normal_quantile;
 
 use std::convert::Infallible;

@@ -40,6 +40,12 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{percent:.1} %")
 }
 
+/// The name of a quantile: `p95`, `p99.99`.
+pub(crate) fn quantile(share: f64) -> String {
+    let percent = format!("{:.4}", share * 100.0);
+    format!("p{}", percent.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// Dollars.
 pub(crate) fn dollars(value: f64) -> String {
     let decimals = if value.abs() < 1.0 { 4 } else { 2 };

@@ -8,7 +8,7 @@ use scaletwin_core::record::{CapacityRow, LatencyMetric, RunRecord, Window};
 
 use crate::Scaling;
 use crate::chart::{BLUE, Chart, GREEN, LEFT, Line, ORANGE, RIGHT, SIZE};
-use crate::figures::{clock, count, digits, dollars, percent, seconds, seconds_or_dash};
+use crate::figures::{clock, count, digits, dollars, percent, quantile, seconds, seconds_or_dash};
 use crate::verdict::{met, worst};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -81,9 +81,9 @@ fn write_service(page: &mut String, record: &RunRecord, place: usize) -> std::fm
             objective.within_share.map(|share| format!(", {} within", percent(share))).unwrap_or_default();
         writeln!(
             page,
-            "<p class=\"objective {class}\">{} p{} {} against {}{within}</p>",
+            "<p class=\"objective {class}\">{} {} {} against {}{within}</p>",
             objective.metric.name(),
-            digits(objective.quantile * 100.0),
+            quantile(objective.quantile),
             seconds_or_dash(objective.observed_seconds),
             seconds(objective.limit_seconds),
         )?;

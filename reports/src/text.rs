@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use scaletwin_core::record::{LatencySummary, ObjectiveResult, Outcome, RunRecord, ServiceSummary, Summary};
 
 use crate::Scaling;
-use crate::figures::{clock, count, digits, dollars, percent, seconds, seconds_or_dash};
+use crate::figures::{clock, count, digits, dollars, percent, quantile, seconds, seconds_or_dash};
 use crate::verdict::{Worst, met, worst};
 
 /// The text of a run.
@@ -21,7 +21,8 @@ fn write_run(text: &mut String, record: &RunRecord, scaling: &Scaling) -> std::f
     let verdict = match met(record) {
         Some(true) => "SLO met",
         Some(false) => "SLO missed",
-        None => "no SLO was set",
+        None if summary.services.iter().all(|service| service.slo.objectives.is_empty()) => "no SLO was set",
+        None => "no request arrived that could be judged",
     };
     writeln!(text, "{}, seed {}: {verdict}{}", summary.scenario, summary.seed, cost(summary))?;
     for (place, service) in summary.services.iter().enumerate() {
@@ -72,7 +73,7 @@ fn objective_line(objective: &ObjectiveResult) -> String {
         Some(false) => "MISSED",
         None => "nothing to judge",
     };
-    let name = format!("{} p{}", objective.metric.name(), digits(objective.quantile * 100.0));
+    let name = format!("{} {}", objective.metric.name(), quantile(objective.quantile));
     let within = objective.within_share.map(|share| format!(", {} within", percent(share)));
     format!(
         "{name} {} against {}: {met}{}",

@@ -26,6 +26,8 @@ pub enum Cause {
     TooFewWanted,
     /// Requests were given up by their clients, without a long wait for service.
     GivenUp,
+    /// No replica was asked for.
+    NobodyWanted,
     /// Service itself took long: long prompts, large batches, slow hardware.
     SlowService,
 }
@@ -35,11 +37,14 @@ impl Cause {
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Cause::Refused => "requests were refused: no replica was ready, or queues were full",
+            Cause::Refused => {
+                "requests were refused: no replica was ready, queues were full, or prompts too long"
+            }
             Cause::Lost => "replicas went away with their requests",
             Cause::CapacityOnItsWay => "replicas that were asked for were not ready yet",
             Cause::TooFewWanted => "requests queued, and no more replicas were asked for",
-            Cause::GivenUp => "clients gave up",
+            Cause::GivenUp => "requests were given up before they were done",
+            Cause::NobodyWanted => "no replica was asked for",
             Cause::SlowService => "service itself was slow",
         }
     }
@@ -70,6 +75,9 @@ pub fn worst(record: &RunRecord, service: usize) -> Option<Worst<'_>> {
 fn cause(record: &RunRecord, service: usize, window: &Window, capacity: Option<&CapacityRow>) -> Cause {
     let missed = window.counts.arrived - window.good;
     let most = |part: u64| 2 * part > missed;
+    if capacity.is_some_and(|row| row.replicas_wanted <= 0.0) {
+        return Cause::NobodyWanted;
+    }
     let starting = capacity.is_some_and(|row| row.replicas_ready < 0.9 * row.replicas_wanted);
     if most(window.counts.failed) {
         return Cause::Lost;

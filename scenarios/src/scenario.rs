@@ -79,6 +79,11 @@ impl Scenario {
                     .hint("write --set path=value, such as --set services[0].deployments[0].replicas=2")
                     .into());
             };
+            if request.policy.is_some() && path.trim().starts_with("policy") {
+                let problem =
+                    Problem::without_place(format!("--set {change}: --policy replaces what it changes"));
+                return Err(problem.hint("change the policy file, or leave --policy out").into());
+            }
             let value = parse(&format!("--set {path}"), value)?;
             node.set(path.trim(), value).map_err(|error| Problem::without_place(format!("--set {error}")))?;
         }

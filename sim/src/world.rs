@@ -208,7 +208,7 @@ impl Model for World {
         }
         let pending = self.fleet.pending();
         if pending > 0 {
-            let what = "a node with room; no controller adds one".to_owned();
+            let what = "a node with room".to_owned();
             waiters.push(Waiter { who: format!("{pending} replicas"), what });
         }
         waiters

@@ -17,7 +17,7 @@ use scaletwin_scenarios::{Request, Scenario};
 use scaletwin_sim::world::run::Run;
 
 use crate::failure::Failure;
-use crate::{Answer, print};
+use crate::{Answer, print, tell};
 use drive::{Driven, Progress};
 use folder::Folder;
 use timing::Timer;
@@ -89,8 +89,8 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     let request =
         Request { scenario: args.scenario.clone(), policy: args.policy.clone(), changes: args.set.clone() };
     let scenario = Scenario::load(&request)?;
-    if !scenario.warnings().is_empty() && !args.quiet {
-        eprintln!("{}", scenario.warnings());
+    if !scenario.warnings().is_empty() {
+        tell(scenario.warnings());
     }
     if args.require_slo
         && scenario.settings().services.iter().all(|service| service.slo.objectives.is_empty())
@@ -141,7 +141,7 @@ fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
         Format::Json => print(&json(&record.summary))?,
     }
     if !args.quiet {
-        eprintln!("{timing}");
+        tell(&timing);
     }
     require(args, &record)
 }
@@ -186,7 +186,7 @@ fn several(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
         Format::Json => print(&json(&study))?,
     }
     if !args.quiet {
-        eprintln!("{timing}");
+        tell(&timing);
     }
     Ok(met)
 }

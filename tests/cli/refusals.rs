@@ -201,6 +201,21 @@ fn wrong_arguments_are_refused() {
 }
 
 #[test]
+fn hardware_that_is_not_there_and_less_than_nothing_are_refused() {
+    let pool =
+        "clusters: [{name: c, node_pools: [{name: p, instance_type: g6e.xlarge, nodes: 1}]}]\nservices:";
+    let text = SMALL
+        .replace("services:", pool)
+        .replace("replicas: 2", "replicas: 1\n        accelerator: h100-sxm\n        replica: {gpus: 1}");
+    refused_text(&text, &[], &["no node pool of c has the accelerator \"h100-sxm\""]);
+    refused("replicas: 2", "replica: {cpu: -2}", &["at least 0"]);
+    refused("seed: 7", "seed: 7\nwindow: 1ns", &["at least 1ms"]);
+    refused("300ms", "200y", &["s.yaml:9:"]);
+    refused("seed: 7", "seed: 7\nscrape: {lag: 18446744073s}", &["a hundred years"]);
+    refused("{poisson: {rate: 8/s}}", "{gamma: {rate: 8/s, cv: 1.0e-200}}", &["between 0.001 and 1000"]);
+}
+
+#[test]
 fn a_snapshot_of_another_scenario_is_refused() {
     let folder = Folder::with(&[("s.yaml", SMALL.as_bytes()), ("no.json", b"{}")]);
     assert_eq!(folder.run(&["run", "s.yaml", "-q", "--snapshot-at", "10s", "--snapshot", "x.json"]).code, 0);

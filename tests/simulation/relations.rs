@@ -219,3 +219,16 @@ traffic:
         "some waited"
     );
 }
+
+#[test]
+fn written_quantiles_and_times_are_meant_exactly() {
+    let text = "
+name: exact
+services: [{name: s, slo: {e2e: {p99.9: 67ms, p10.3: 1s}}, deployments: [{name: d, engine: {kind: concurrency, limit: 100, service_time: 67ms}}]}]
+traffic: [{name: a, requests: 200, arrivals: {poisson: {rate: 8/s}}}]
+";
+    let quantiles: Vec<String> =
+        scenario(text).settings().services[0].slo.objectives.iter().map(|o| o.quantile.to_string()).collect();
+    assert_eq!(quantiles, ["0.999", "0.103"]);
+    assert_eq!(record(text).summary.services[0].slo.met, Some(true), "67 ms is within 67 ms");
+}

@@ -328,7 +328,13 @@ impl Read for Span {
                     .push(problem.hint(format!("write {text}s for seconds, or {text}ms, {text}m, {text}h")));
                 None
             }
-            _ => read_text(node, &Span::shape().phrase, problems),
+            _ => {
+                let span: Span = read_text(node, &Span::shape().phrase, problems)?;
+                if span > Span::CENTURY {
+                    return unexpected(node, "at most a hundred years", problems);
+                }
+                Some(span)
+            }
         }
     }
 
@@ -351,8 +357,8 @@ pub struct Period(pub Span);
 impl Read for Period {
     fn read(node: &Node, problems: &mut Problems) -> Option<Period> {
         let span = Span::read(node, problems)?;
-        if span.is_zero() {
-            return unexpected(node, "a length of time above 0", problems);
+        if span < Span::from_millis(1) {
+            return unexpected(node, "at least 1ms", problems);
         }
         Some(Period(span))
     }

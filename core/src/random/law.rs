@@ -270,6 +270,9 @@ pub struct Distributed<M> {
     magnitude: PhantomData<M>,
 }
 
+/// The coefficients of variation of gamma laws that can be sampled well.
+pub const GAMMA_CV: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
+
 /// The names of laws as written.
 const NAMES: [&str; 10] = [
     "constant",
@@ -351,6 +354,9 @@ fn read_law<M: Magnitude>(name: &str, node: &Node, problems: &mut Problems) -> O
             let mean = magnitude::<M>(&mut keys, "mean", problems);
             let cv = keys.required::<Positive>("cv", problems);
             let (mean, cv) = (mean?, cv?.0);
+            if !GAMMA_CV.contains(&cv) {
+                problems.error(keys.place(), "the cv of a gamma law is between 0.001 and 1000");
+            }
             Some(Law::Gamma { shape: 1.0 / (cv * cv), scale: mean * cv * cv })
         }
         "erlang" => {

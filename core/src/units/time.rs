@@ -125,6 +125,8 @@ impl Span {
     pub const ZERO: Span = Span(0);
     /// The longest span.
     pub const MAX: Span = Span(u64::MAX);
+    /// A hundred years: the longest that is read or drawn, so that sums of a few stay within what can be represented.
+    pub const CENTURY: Span = Span(100 * 365 * 86_400 * 1_000_000_000);
 
     /// `secs` seconds.
     #[must_use]
@@ -144,7 +146,13 @@ impl Span {
         Span(nanos)
     }
 
-    /// `secs` seconds, rounded up to the next nanosecond.
+    /// `secs` seconds, rounded up to the next nanosecond. A whole number of nanoseconds in seconds is that number again.
+    ///
+    /// ```
+    /// use scaletwin_core::units::Span;
+    /// let exact = Span::from_millis(67);
+    /// assert_eq!(Span::from_secs_f64(exact.as_secs_f64()), Ok(exact));
+    /// ```
     ///
     /// # Errors
     /// [`UnitError::Range`] when `secs` is negative, not a number, infinite, or over 584 years.
@@ -157,7 +165,9 @@ impl Span {
                 reason = "the range was checked"
             )]
             let below = nanos as i64 as u64;
-            return Ok(Span(below + u64::from((below as f64) < nanos)));
+            // What a whole number of nanoseconds became on its way through seconds is that number again.
+            let beyond = nanos - below as f64 > nanos * (2.0 * f64::EPSILON);
+            return Ok(Span(below + u64::from(beyond)));
         }
         Span::from_whole(nanos.ceil())
     }

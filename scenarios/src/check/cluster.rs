@@ -37,6 +37,9 @@ fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings
         problems.push(Problem::error(&spec.instance_type.place, message).hint(hint));
         return None;
     }
+    if spec.cpu.is_some_and(|cpu| cpu.milli_value() < 0) {
+        problems.error(&spec.place, "cores are at least 0");
+    }
     let gpus = spec.gpus.unwrap_or_else(|| known.map_or(0, |known| known.gpus));
     Some(PoolSettings {
         name: spec.name.value.clone(),

@@ -322,6 +322,16 @@ fn check_bound(
         );
         return;
     };
+    let services: std::collections::BTreeSet<usize> =
+        seen.deployments.iter().map(|model| model.settings.service).collect();
+    if !per_pod && signal.per == Per::Pod && services.len() > 1 && signal.matches.is_empty() {
+        let problem =
+            Problem::error(place, format!("the metric {name:?} would be taken over all services together"));
+        problems.push(
+            problem
+                .hint(format!("add match: {{service: …}} to the signal {name}, or make it per: deployment")),
+        );
+    }
     if per_pod && signal.per != Per::Pod {
         let problem = Problem::error(place, format!("the metric {name:?} needs one value for each pod"));
         problems.push(problem.hint(format!("add per: pod to the signal {name}")));

@@ -96,6 +96,21 @@ fn deployment(
         cluster::check_accelerator(written, problems);
     }
     let gpus = spec.replica.gpus.unwrap_or(u32::from(spec.model.is_some()));
+    if let (Some(written), Some(place)) = (&spec.accelerator, cluster)
+        && gpus > 0
+        && !clusters[place].pools.iter().any(|pool| pool.accelerator.as_ref() == Some(&written.value))
+    {
+        let message =
+            format!("no node pool of {} has the accelerator {:?}", clusters[place].name, written.value);
+        problems.push(
+            Problem::error(&written.place, message)
+                .hint("remove accelerator:, and that of the pool is taken"),
+        );
+    }
+    let quantities = [spec.replica.cpu, spec.usage.cpu_idle, spec.usage.cpu_busy];
+    if quantities.into_iter().flatten().any(|cpu| cpu.milli_value() < 0) {
+        problems.error(&spec.replica.place, "cores are at least 0");
+    }
     let accelerator = match (&spec.accelerator, cluster) {
         (Some(written), _) => Some(written.value.clone()),
         (None, Some(place)) if gpus > 0 => {

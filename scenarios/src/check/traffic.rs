@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use scaletwin_core::input::{At, NonNegative, Problem, Problems};
-use scaletwin_core::random::{Distributed, Law};
+use scaletwin_core::random::{Distributed, GAMMA_CV, Law};
 use scaletwin_core::record::Outcome;
 use scaletwin_core::units::{Civil, Rate, Span, Time};
 use scaletwin_sim::traffic::arrivals::GeneratorSettings;
@@ -247,6 +247,10 @@ fn gaps(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Law> {
         ArrivalsSpec::Constant(spec) => Some(Law::Constant { value: mean(&spec.rate)? }),
         ArrivalsSpec::Gamma(spec) => {
             let (mean, square) = (mean(&spec.rate)?, spec.cv.0 * spec.cv.0);
+            if !GAMMA_CV.contains(&spec.cv.0) {
+                problems.error(&spec.rate.place, "the cv of gamma gaps is between 0.001 and 1000");
+                return None;
+            }
             Some(Law::Gamma { shape: 1.0 / square, scale: mean * square })
         }
         ArrivalsSpec::Gaps(gaps) => {

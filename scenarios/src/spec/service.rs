@@ -173,8 +173,13 @@ fn read_quantiles(
         return;
     };
     for entry in entries {
-        let percent = entry.key.strip_prefix('p').and_then(|digits| digits.parse::<f64>().ok());
-        let Some(percent) = percent.filter(|percent| *percent > 0.0 && *percent < 100.0) else {
+        // The decimal itself is shifted: 99.9 / 100 in floats is not 0.999.
+        let digits = entry
+            .key
+            .strip_prefix('p')
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+        let quantile = digits.and_then(|digits| format!("{digits}e-2").parse::<f64>().ok());
+        let Some(quantile) = quantile.filter(|quantile| *quantile > 0.0 && *quantile < 1.0) else {
             let problem = Problem::error(&entry.key_place, format!("{:?} is no quantile", entry.key));
             problems.push(problem.hint("write p50, p95, p99.9, …: above p0 and below p100"));
             continue;
@@ -184,6 +189,6 @@ fn read_quantiles(
             problems.error(&entry.node.place, "a limit is longer than nothing");
             continue;
         }
-        objectives.push(Objective { metric, quantile: percent / 100.0, limit });
+        objectives.push(Objective { metric, quantile, limit });
     }
 }

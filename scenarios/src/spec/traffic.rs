@@ -27,7 +27,8 @@ scaletwin_core::keys! {
         pub output_tokens: Option<Distributed<NonNegative>> = None,
         /// When the stream begins: t = 0 of its trace or process.
         pub from: Span = Span::ZERO,
-        /// When it ends: nothing arrives from then on. Default: the scenario's `duration`.
+        /// When it ends: nothing new arrives from then on; what clients try again still does. Default: the scenario's
+        /// `duration`.
         pub until: Option<At<Span>> = None,
         /// How many requests. Default: as many as come until its end.
         pub requests: Option<At<u64>> = None,

@@ -67,7 +67,11 @@ impl ClosedLoopState {
         self.begun += 1;
         let turn = self.sent[client as usize];
         let think = settings.think.draw(&mut self.think.entity(number(client, turn)));
-        Some(since.saturating_add(Span::from_secs_f64(think).unwrap_or(Span::MAX)))
+        Some(
+            since.saturating_add(
+                Span::from_secs_f64(think).map_or(Span::CENTURY, |span| span.min(Span::CENTURY)),
+            ),
+        )
     }
 
     /// The request that client `client` sends now: number, tokens of prompt and answer.

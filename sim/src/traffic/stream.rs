@@ -382,7 +382,11 @@ fn copies(mean: f64, luck: Component, index: u64) -> u64 {
 /// A span at another speed.
 fn scaled(span: Span, speed: f64) -> Span {
     let as_is = speed.total_cmp(&1.0).is_eq();
-    if as_is { span } else { Span::from_secs_f64(span.as_secs_f64() / speed).unwrap_or(Span::MAX) }
+    if as_is {
+        span
+    } else {
+        Span::from_secs_f64(span.as_secs_f64() / speed).map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
+    }
 }
 
 /// All streams merged by time; of one instant, in the order of the streams.

@@ -73,7 +73,11 @@ impl World {
             i64::from(ordinal) < i64::from(settings.replicas) && now == scaletwin_core::units::Time::ZERO;
         let luck = self.luck.cold_start[deployment];
         let start = settings.cold_start.draw(&mut luck.entity(u64::from(ordinal)));
-        let start = if first { Span::ZERO } else { Span::from_secs_f64(start).unwrap_or(Span::MAX) };
+        let start = if first {
+            Span::ZERO
+        } else {
+            Span::from_secs_f64(start).map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
+        };
         let found = if first { Span::ZERO } else { settings.readiness.found_after(start) };
         calendar.at(now.saturating_add(found), Phase::Complete, Event::ReplicaReady(id));
         self.plan_scrapes_of(id, calendar);
@@ -185,7 +189,7 @@ impl World {
         let Some(spot) = &self.fleet.pool(pool).1.spot else { return };
         let Some(lifetime) = &spot.lifetime else { return };
         let seconds = lifetime.draw(&mut self.luck.reclaim[pool].entity(u64::from(ordinal)));
-        let life = Span::from_secs_f64(seconds).unwrap_or(Span::MAX);
+        let life = Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
         let told = calendar.now().saturating_add(life.saturating_sub(spot.notice));
         calendar.at(told, Phase::Fail, Event::NodeTold(node));
     }
@@ -242,7 +246,9 @@ impl World {
         let (id, ordinal) = self.fleet.launch(pool, now)?;
         let law = &self.fleet.pool(pool).1.provisioning;
         let seconds = law.draw(&mut self.luck.provisioning[pool].entity(u64::from(ordinal)));
-        let ready = now.saturating_add(Span::from_secs_f64(seconds).unwrap_or(Span::MAX));
+        let ready = now.saturating_add(
+            Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY)),
+        );
         calendar.at(ready, Phase::Complete, Event::NodeReady(id));
         Ok(())
     }

@@ -232,14 +232,15 @@ impl World {
         let request = &inflight.request;
         let time = request.service.unwrap_or_else(|| {
             let luck = self.luck.service[usize::from(request.stream)];
-            Span::from_secs_f64(service.draw(&mut luck.entity(request.number))).unwrap_or(Span::MAX)
+            Span::from_secs_f64(service.draw(&mut luck.entity(request.number)))
+                .map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
         });
         let job = Job { request: place, priority: request.priority, service: time };
         let luck = self.luck.set_up[deployment];
         let replica_number = u64::from(serving.ordinal) << 32;
         let draw = |number: u64| {
             let law = set_up.as_ref().map_or(0.0, |law| law.draw(&mut luck.entity(replica_number | number)));
-            Span::from_secs_f64(law).unwrap_or(Span::MAX)
+            Span::from_secs_f64(law).map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
         };
         // The engine reports the start at once, so the place is noted before.
         match replica.offer(now, job, draw, &mut self.happened) {

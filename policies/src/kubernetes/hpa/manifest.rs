@@ -396,7 +396,9 @@ fn in_v2_spelling(node: &Node) -> Node {
         Value::Map(entries) => {
             let entries = entries.iter().map(|entry| {
                 let mut entry = entry.clone();
-                entry.key = entry.key[..1].to_ascii_lowercase() + &entry.key[1..];
+                let mut letters = entry.key.chars();
+                let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+                entry.key = first.into_iter().chain(letters).collect();
                 entry.node = in_v2_spelling(&entry.node);
                 entry
             });

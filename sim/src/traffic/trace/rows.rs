@@ -280,7 +280,10 @@ fn civil(field: &[u8], offset: usize) -> Result<Civil, Wrong> {
 
 fn number<T: std::str::FromStr>(field: &[u8], offset: usize, expected: &str) -> Result<T, Wrong> {
     let text = text(field, offset)?;
-    text.parse().or_else(|_| wrong(offset, format!("expected {expected}, found {text:?}")))
+    text.parse().or_else(|_| {
+        let shown: String = text.chars().take(60).collect();
+        wrong(offset, format!("expected {expected}, found {shown:?}"))
+    })
 }
 
 fn tokens(field: &[u8], offset: usize) -> Result<u32, Wrong> {
@@ -296,7 +299,10 @@ fn seconds(field: &[u8], offset: usize) -> Result<Span, Wrong> {
 }
 
 fn to_span(secs: f64, offset: usize) -> Result<Span, Wrong> {
-    Span::from_written_secs(secs).or_else(|error| wrong(offset, format!("{secs} s {error}")))
+    match Span::from_written_secs(secs) {
+        Ok(span) if span > Span::CENTURY => wrong(offset, format!("{secs} s is over a hundred years")),
+        other => other.or_else(|error| wrong(offset, format!("{secs} s {error}"))),
+    }
 }
 
 /// A line of a Mooncake trace. Other keys have no effect.
