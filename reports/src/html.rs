@@ -290,10 +290,13 @@ fn write_cost(page: &mut String, record: &RunRecord) -> std::fmt::Result {
 }
 
 fn write_decisions(page: &mut String, scaling: &Scaling) -> std::fmt::Result {
-    if scaling.acts().is_empty() {
+    if scaling.acts().is_empty() && scaling.failures().next().is_none() {
         return Ok(());
     }
     writeln!(page, "<section><h2>Decisions</h2><p>{}</p>", escaped(&scaling.headline()))?;
+    for failure in scaling.failures() {
+        writeln!(page, "<p class=\"bad\">{}</p>", escaped(&failure))?;
+    }
     writeln!(
         page,
         "<table class=\"text\"><thead><tr><th>at</th><th>controller</th><th>did</th><th>because</th></tr></thead><tbody>"

@@ -1,5 +1,7 @@
 //! The decisions of a run that changed something, as lines for people.
 
+use std::collections::BTreeMap;
+
 use scaletwin_core::control::{Action, Cause, Reason};
 use scaletwin_core::record::DecisionLine;
 use scaletwin_core::units::exact::Exact;
@@ -13,6 +15,8 @@ pub struct Scaling {
     acted: u64,
     taken: u64,
     shown: usize,
+    /// How often a controller could not do its work, by its name and code.
+    failures: BTreeMap<(String, String), u64>,
 }
 
 /// A decision that changed something, in words.
@@ -44,6 +48,13 @@ impl Scaling {
         &self.acts
     }
 
+    /// What controllers could not do, and how often.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        let failures = self.failures.iter();
+        failures
+            .map(|((who, code), times)| format!("{who} reported {code} {times} times, see decisions.jsonl"))
+    }
+
     /// How many decisions there were.
     #[must_use]
     pub fn headline(&self) -> String {
@@ -58,6 +69,10 @@ impl Scaling {
             self.taken += 1;
             let acts = decision.actions.iter().any(|action| !matches!(action, Action::Hold { .. }));
             self.acted += u64::from(acts);
+            for reason in decision.reasons.iter().filter(|reason| reason.code.starts_with("Failed")) {
+                *self.failures.entry((decision.controller.to_string(), reason.code.clone())).or_default() +=
+                    1;
+            }
             if acts && self.acts.len() < self.shown.max(KEPT) {
                 self.acts.push(act(&decision));
             }
@@ -74,6 +89,9 @@ impl Scaling {
         let shown = &self.acts[..self.shown.min(self.acts.len())];
         for Act { t_seconds, who, what, why } in shown {
             text.push_str(&format!("  {}  {who}: {what}  because {why}\n", clock(*t_seconds)));
+        }
+        for failure in self.failures() {
+            text.push_str(&format!("  {failure}\n"));
         }
         let hidden = self.acted - shown.len() as u64;
         if hidden > 0 {

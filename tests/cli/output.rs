@@ -172,3 +172,15 @@ fn a_page_leads_with_the_verdict_and_needs_nothing_from_elsewhere() {
         assert!(!at.contains(outside), "{outside}");
     }
 }
+
+#[test]
+fn a_metric_that_fails_at_every_look_is_told() {
+    // A rate needs two samples: a range as long as the interval of the scrapes has one.
+    let text = SMALL.replace(
+        "traffic:",
+        "signals: {rps: {series: http_requests_total, rate_over: 15s}}\npolicy: {controllers: [{kind: hpa, target: web, max_replicas: 3, metrics: [{external: {metric: rps, average_value: 5}}]}]}\ntraffic:",
+    );
+    let done = Folder::with(&[("s.yaml", text.as_bytes())]).run(&["run", "s.yaml", "-q"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.out.contains("hpa/web/main reported FailedGetExternalMetric"), "{}", done.out);
+}
