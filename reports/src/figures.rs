@@ -1,5 +1,7 @@
 //! Figures for people: three digits, with units.
 
+use scaletwin_core::record::{Outcome, OutcomeCounts};
+
 /// Seconds in the unit that fits: `82.3 s`, `41.3 ms`, `12 µs`.
 pub(crate) fn seconds(value: f64) -> String {
     match value {
@@ -63,6 +65,14 @@ pub(crate) fn count(value: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// How many requests ended how, those that did not happen left out.
+pub(crate) fn outcomes(requests: &OutcomeCounts) -> String {
+    let ends = Outcome::ALL.into_iter().filter(|outcome| requests.of(*outcome) > 0);
+    let ends =
+        ends.map(|outcome| format!("{} {}", count(requests.of(outcome)), outcome.name().replace('_', " ")));
+    ends.collect::<Vec<_>>().join(", ")
 }
 
 /// An instant of a run as hours, minutes and seconds.

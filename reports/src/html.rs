@@ -8,8 +8,8 @@ use scaletwin_core::record::{CapacityRow, LatencyMetric, RunRecord, Window};
 
 use crate::Scaling;
 use crate::chart::{BLUE, Chart, GREEN, LEFT, Line, ORANGE, RIGHT, SIZE};
-use crate::figures::{clock, count, digits, dollars, percent, quantile, seconds, seconds_or_dash};
-use crate::verdict::{met, worst};
+use crate::figures::{clock, count, digits, dollars, outcomes, percent, quantile, seconds, seconds_or_dash};
+use crate::verdict::{met, words, worst};
 
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/script.js");
@@ -28,10 +28,11 @@ fn write_page(page: &mut String, record: &RunRecord, scaling: &Scaling) -> std::
     writeln!(page, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")?;
     writeln!(page, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
     writeln!(page, "<title>{name} · scaletwin</title>\n<style>{STYLE}</style>\n</head>\n<body>")?;
-    let (class, verdict) = match met(record) {
-        Some(true) => ("good", "SLO met"),
-        Some(false) => ("bad", "SLO missed"),
-        None => ("plain", "No SLO was set"),
+    let verdict = words(record);
+    let class = match met(record) {
+        Some(true) => "good",
+        Some(false) => "bad",
+        None => "plain",
     };
     writeln!(
         page,
@@ -245,14 +246,12 @@ fn write_latencies(page: &mut String, record: &RunRecord, place: usize) -> std::
     }
     writeln!(page, "</tbody></table>")?;
     let requests = &service.requests;
-    writeln!(page, "<p>{} requests arrived after the warm-up:", count(requests.arrived))?;
-    let ends = scaletwin_core::record::Outcome::ALL.map(|outcome| (requests.of(outcome), outcome.name()));
-    let ends: Vec<String> = ends
-        .iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, name)| format!("{} {}", count(*number), name.replace('_', " ")))
-        .collect();
-    writeln!(page, "{}.</p>", ends.join(", "))
+    writeln!(
+        page,
+        "<p>{} requests arrived after the warm-up: {}.</p>",
+        count(requests.arrived),
+        outcomes(requests)
+    )
 }
 
 fn write_cost(page: &mut String, record: &RunRecord) -> std::fmt::Result {

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use scaletwin_core::record::{LatencySummary, ObjectiveResult, Outcome, RunRecord, ServiceSummary, Summary};
+use scaletwin_core::record::{LatencySummary, ObjectiveResult, RunRecord, ServiceSummary, Summary};
 
 use crate::Scaling;
-use crate::figures::{clock, count, digits, dollars, percent, quantile, seconds, seconds_or_dash};
-use crate::verdict::{Worst, met, worst};
+use crate::figures::{clock, count, digits, dollars, outcomes, percent, quantile, seconds, seconds_or_dash};
+use crate::verdict::{Worst, words, worst};
 
 /// The text of a run.
 #[must_use]
@@ -18,12 +18,7 @@ pub fn run(record: &RunRecord, scaling: &Scaling) -> String {
 
 fn write_run(text: &mut String, record: &RunRecord, scaling: &Scaling) -> std::fmt::Result {
     let summary = &record.summary;
-    let verdict = match met(record) {
-        Some(true) => "SLO met",
-        Some(false) => "SLO missed",
-        None if summary.services.iter().all(|service| service.slo.objectives.is_empty()) => "no SLO was set",
-        None => "no request arrived that could be judged",
-    };
+    let verdict = words(record);
     writeln!(text, "{}, seed {}: {verdict}{}", summary.scenario, summary.seed, cost(summary))?;
     for (place, service) in summary.services.iter().enumerate() {
         for objective in &service.slo.objectives {
@@ -101,11 +96,6 @@ fn worst_line(worst: &Worst<'_>) -> String {
 
 fn write_service(text: &mut String, service: &ServiceSummary) -> std::fmt::Result {
     let requests = &service.requests;
-    let ends: Vec<String> = Outcome::ALL
-        .into_iter()
-        .filter(|outcome| requests.of(*outcome) > 0)
-        .map(|outcome| format!("{} {}", count(requests.of(outcome)), outcome.name().replace('_', " ")))
-        .collect();
     let retries = if requests.retries > 0 {
         format!(", {} of them retries", count(requests.retries))
     } else {
@@ -116,7 +106,7 @@ fn write_service(text: &mut String, service: &ServiceSummary) -> std::fmt::Resul
         "\n{}: {} requests arrived{retries}: {}",
         service.name,
         count(requests.arrived),
-        ends.join(", ")
+        outcomes(requests)
     )?;
     if let Some(attainment) = service.slo.attainment {
         writeln!(

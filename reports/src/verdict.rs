@@ -57,6 +57,18 @@ pub fn met(record: &RunRecord) -> Option<bool> {
     (!judged.is_empty()).then(|| judged.iter().all(|met| *met))
 }
 
+/// The verdict in words.
+#[must_use]
+pub fn words(record: &RunRecord) -> &'static str {
+    let objectives = record.summary.services.iter().flat_map(|service| &service.slo.objectives).count();
+    match met(record) {
+        Some(true) => "SLO met",
+        Some(false) => "SLO missed",
+        None if objectives == 0 => "no SLO was set",
+        None => "no request arrived that could be judged",
+    }
+}
+
 /// The worst window of a service after the warm-up; `None` if no request missed.
 #[must_use]
 pub fn worst(record: &RunRecord, service: usize) -> Option<Worst<'_>> {

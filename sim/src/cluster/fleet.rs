@@ -368,6 +368,13 @@ impl Fleet {
         Some(self.world.get::<Node>(entity)?.name.clone())
     }
 
+    /// The place of a node's pool, and its number within it.
+    #[must_use]
+    pub fn place_of_node(&self, id: NodeId) -> Option<(usize, u32)> {
+        let entity = self.index().nodes.get(&id).copied()?;
+        Some((self.pool_of(entity), self.world.get::<Node>(entity)?.ordinal))
+    }
+
     /// All nodes, each with the place of its pool and its number within it.
     #[must_use]
     pub fn nodes(&self) -> Vec<(NodeId, usize, u32)> {

@@ -2,7 +2,7 @@
 
 use scaletwin_core::control::Poke;
 use scaletwin_core::record::Outcome;
-use scaletwin_core::units::Span;
+use scaletwin_core::units::{Span, Time};
 
 use super::World;
 use super::event::Event;
@@ -69,8 +69,7 @@ impl World {
             preemptions_before: 0,
         });
         let settings = &model.settings;
-        let first =
-            i64::from(ordinal) < i64::from(settings.replicas) && now == scaletwin_core::units::Time::ZERO;
+        let first = i64::from(ordinal) < i64::from(settings.replicas) && now == Time::ZERO;
         let luck = self.luck.cold_start[deployment];
         let start = settings.cold_start.draw(&mut luck.entity(u64::from(ordinal)));
         let start = if first {
@@ -112,12 +111,7 @@ impl World {
         let serving = self.state.replicas.at(slot);
         serving.draining = true;
         let deployment = serving.deployment as usize;
-        if serving.ready {
-            serving.ready = false;
-            let service = self.settings.deployments[deployment].settings.service;
-            self.state.services[service].router.remove(slot);
-            self.state.deployments[deployment].note_not_ready(now);
-        }
+        self.stop_routing_to(slot, now);
         if self.state.replicas.at(slot).outstanding == 0 {
             self.remove_replica(slot, calendar);
         } else {
@@ -126,18 +120,22 @@ impl World {
         }
     }
 
-    /// A replica is killed: its requests have failed.
-    pub(super) fn kill_replica(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
-        let now = calendar.now();
-        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+    /// A replica takes no more requests, if it did.
+    fn stop_routing_to(&mut self, slot: u32, now: Time) {
         let serving = self.state.replicas.at(slot);
-        let deployment = serving.deployment as usize;
-        if serving.ready {
-            serving.ready = false;
+        if std::mem::take(&mut serving.ready) {
+            let deployment = serving.deployment as usize;
             let service = self.settings.deployments[deployment].settings.service;
             self.state.services[service].router.remove(slot);
             self.state.deployments[deployment].note_not_ready(now);
         }
+    }
+
+    /// A replica is killed: its requests have failed.
+    pub(super) fn kill_replica(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        self.stop_routing_to(slot, now);
         let serving = self.state.replicas.at(slot);
         let lost = match &mut serving.engine {
             Engine::Continuous(replica) => replica.kill(now, &mut self.happened),
@@ -171,8 +169,7 @@ impl World {
         if self.fleet.node_ready(node, calendar.now()) {
             self.state.last_progress = calendar.now();
             calendar.soon(Phase::Place, Event::Lifecycle);
-            let found = self.fleet.nodes().into_iter().find(|(id, ..)| *id == node);
-            if let Some((_, pool, ordinal)) = found {
+            if let Some((pool, ordinal)) = self.fleet.place_of_node(node) {
                 self.plan_reclaim(node, pool, ordinal, calendar);
             }
         }
@@ -198,7 +195,7 @@ impl World {
     pub(super) fn plan_market(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
         let spot = self.fleet.pool(pool as usize).1.spot.as_ref();
         if let Some((from, _)) = spot.and_then(|spot| spot.available.get(step as usize)) {
-            let at = scaletwin_core::units::Time::ZERO + *from;
+            let at = Time::ZERO + *from;
             calendar.at(at.max(calendar.now()), Phase::Fail, Event::Market { pool, step });
         }
     }
@@ -214,8 +211,7 @@ impl World {
     /// The provider says that it takes a node back: its replicas go, and others take their place elsewhere.
     pub(super) fn node_is_told(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
-        let found = self.fleet.nodes().into_iter().find(|(id, ..)| *id == node);
-        let Some((_, pool, _)) = found else { return };
+        let Some((pool, _)) = self.fleet.place_of_node(node) else { return };
         let notice = self.fleet.pool(pool).1.spot.as_ref().map_or(Span::ZERO, |spot| spot.notice);
         let Some(name) = self.fleet.tell(node, now.saturating_add(notice)) else { return };
         calendar.at(now.saturating_add(notice), Phase::Fail, Event::NodeReclaimed(node));
