@@ -2,6 +2,10 @@
 //!
 //! Without prefix caching only their number matters, and they are counted. With it, each has an identity: which hash
 //! it holds, who refers to it, and its place in the queue of free blocks, which is also the order of eviction.
+//!
+//! A block whose tokens no other request can have is *private*: it is full and evicted like any other, but as nobody
+//! could look for it, it has no place in the cache. A request that is preempted may look for its own: it then
+//! [registers](IdentifiedBlocks::register) its private blocks before it gives them back.
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -75,82 +79,114 @@ impl Blocks {
 const NONE: u32 = u32::MAX;
 
 /// Blocks with identities: a queue of free ones, and a cache by hash.
+///
+/// What every block needs lies apart from what only those in the cache need, so that little memory is walked over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "SavedBlocks", into = "SavedBlocks")]
 pub struct IdentifiedBlocks {
-    blocks: Vec<Block>,
+    links: Vec<Links>,
+    uses: Vec<Use>,
+    twins: Vec<Twins>,
     free: u32,
     /// For each hash, the first and last of the blocks that hold it, oldest first.
     cache: FxHashMap<u64, (BlockId, BlockId)>,
 }
 
+/// The neighbours of a block in the queue of free blocks; `NONE` while it is in use.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Block {
-    /// Neighbours in the queue of free blocks; `NONE` while in use.
+struct Links {
     before: u32,
     after: u32,
-    /// Neighbours among the blocks of the same hash.
+}
+
+/// Who refers to a block, and what it can be found by.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Use {
+    references: u32,
+    held: Held,
+}
+
+/// What a block can be found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Held {
+    /// It is not full.
+    Nothing,
+    /// It is full, and nobody looks for it.
+    Private,
+    /// The hash of its tokens and all before them, which is beside its [`Twins`].
+    Hash,
+}
+
+/// A block in the cache: its hash, and its neighbours among the blocks of the same hash.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Twins {
+    hash: u64,
     older: u32,
     newer: u32,
-    references: u32,
-    hash: Option<u64>,
 }
 
 /// What is written of the blocks: the cache follows from the blocks' own lists.
 #[derive(Serialize, Deserialize)]
 struct SavedBlocks {
-    blocks: Vec<Block>,
+    links: Vec<Links>,
+    uses: Vec<Use>,
+    twins: Vec<Twins>,
     free: u32,
 }
 
 impl From<IdentifiedBlocks> for SavedBlocks {
     fn from(blocks: IdentifiedBlocks) -> SavedBlocks {
-        SavedBlocks { blocks: blocks.blocks, free: blocks.free }
+        let IdentifiedBlocks { links, uses, twins, free, .. } = blocks;
+        SavedBlocks { links, uses, twins, free }
     }
 }
 
 impl From<SavedBlocks> for IdentifiedBlocks {
     fn from(saved: SavedBlocks) -> IdentifiedBlocks {
+        let SavedBlocks { links, uses, twins, free } = saved;
         let mut cache = FxHashMap::default();
-        for (id, block) in (0u32..).zip(&saved.blocks) {
-            if let Some(hash) = block.hash {
-                let entry = cache.entry(hash).or_insert((NONE, NONE));
-                if block.older == NONE {
+        for (id, (one, twin)) in (0u32..).zip(uses.iter().zip(&twins)) {
+            if one.held == Held::Hash {
+                let entry = cache.entry(twin.hash).or_insert((NONE, NONE));
+                if twin.older == NONE {
                     entry.0 = id;
                 }
-                if block.newer == NONE {
+                if twin.newer == NONE {
                     entry.1 = id;
                 }
             }
         }
-        IdentifiedBlocks { blocks: saved.blocks, free: saved.free, cache }
+        IdentifiedBlocks { links, uses, twins, free, cache }
     }
 }
 
 impl IdentifiedBlocks {
     fn new(num_gpu_blocks: u32) -> IdentifiedBlocks {
         let last = num_gpu_blocks.saturating_sub(1);
-        let block = |id: u32| Block {
+        let count = num_gpu_blocks.max(1) as usize;
+        let links = |id: u32| Links {
             before: if id == 0 { last } else { id - 1 },
             after: if id == last { 0 } else { id + 1 },
-            older: NONE,
-            newer: NONE,
-            references: 0,
-            hash: None,
         };
         IdentifiedBlocks {
-            blocks: (0..num_gpu_blocks.max(1)).map(block).collect(),
+            links: (0..num_gpu_blocks.max(1)).map(links).collect(),
+            uses: vec![Use { references: 0, held: Held::Nothing }; count],
+            twins: vec![Twins { hash: 0, older: NONE, newer: NONE }; count],
             free: last,
             cache: FxHashMap::default(),
         }
     }
 
     fn usable(&self) -> u32 {
-        u32::try_from(self.blocks.len() - 1).expect("blocks are numbered by u32")
+        u32::try_from(self.links.len() - 1).expect("blocks are numbered by u32")
     }
 
-    fn block(&mut self, id: BlockId) -> &mut Block {
-        &mut self.blocks[id as usize]
+    fn link(&mut self, id: BlockId) -> &mut Links {
+        &mut self.links[id as usize]
+    }
+
+    fn twin(&mut self, id: BlockId) -> &mut Twins {
+        &mut self.twins[id as usize]
     }
 
     /// Takes the first free block, forgetting what it held. The caller has checked that there is one.
@@ -158,60 +194,71 @@ impl IdentifiedBlocks {
     /// # Panics
     /// When no block is free.
     pub fn take(&mut self) -> BlockId {
-        let id = self.blocks[0].after;
+        let id = self.links[0].after;
         assert!(id != 0, "a block was taken though none is free");
         self.unlink(id);
-        self.forget(id);
-        self.block(id).references = 1;
+        if self.uses[id as usize].held == Held::Hash {
+            self.forget(id);
+        }
+        self.uses[id as usize] = Use { references: 1, held: Held::Nothing };
         id
     }
 
     /// Refers to a cached block once more; takes it out of the queue if it was free.
     pub fn touch(&mut self, id: BlockId) {
-        if self.blocks[id as usize].references == 0 {
+        if self.is_idle(id) {
             self.unlink(id);
         }
-        self.block(id).references += 1;
+        self.uses[id as usize].references += 1;
     }
 
     /// Whether nobody refers to the block.
     #[must_use]
     pub fn is_idle(&self, id: BlockId) -> bool {
-        self.blocks[id as usize].references == 0
+        self.uses[id as usize].references == 0
     }
 
-    /// Gives back the blocks of a request, its last block first: those that hold a hash to the tail of the queue, the
+    /// Gives back the blocks of a request, its last block first: those that are full to the tail of the queue, the
     /// others to its head as a group.
     pub fn release(&mut self, table: &[BlockId]) {
         let mut place = 0;
         for &id in table.iter().rev() {
-            let block = self.block(id);
+            let block = &mut self.uses[id as usize];
             block.references -= 1;
             if block.references > 0 {
                 continue;
             }
-            if block.hash.is_some() {
-                let tail = self.blocks[0].before;
-                self.link_after(tail, id);
-            } else {
+            if block.held == Held::Nothing {
                 self.link_after(place, id);
                 place = id;
+            } else {
+                let tail = self.links[0].before;
+                self.link_after(tail, id);
             }
         }
     }
 
     /// Lets the block be found by `hash`.
     pub fn register(&mut self, id: BlockId, hash: u64) {
-        debug_assert!(self.blocks[id as usize].hash.is_none(), "a block holds one hash");
+        debug_assert!(self.uses[id as usize].held != Held::Hash, "a block holds one hash");
         let entry = self.cache.entry(hash).or_insert((id, NONE));
         let newest = std::mem::replace(&mut entry.1, id);
         if newest != NONE {
-            self.block(newest).newer = id;
+            self.twin(newest).newer = id;
         }
-        let block = self.block(id);
-        block.older = newest;
-        block.newer = NONE;
-        block.hash = Some(hash);
+        *self.twin(id) = Twins { hash, older: newest, newer: NONE };
+        self.uses[id as usize].held = Held::Hash;
+    }
+
+    /// Marks a full block for which nobody but its owner will look.
+    pub fn keep_private(&mut self, id: BlockId) {
+        self.uses[id as usize].held = Held::Private;
+    }
+
+    /// Whether the block is full and nobody can find it.
+    #[must_use]
+    pub fn is_private(&self, id: BlockId) -> bool {
+        self.uses[id as usize].held == Held::Private
     }
 
     /// The oldest block that holds `hash`.
@@ -232,63 +279,54 @@ impl IdentifiedBlocks {
     /// When the queue does not hold exactly the blocks that nobody refers to.
     #[must_use]
     pub fn check(&self) -> u64 {
-        let idle = self.blocks.iter().skip(1).filter(|block| block.references == 0).count();
+        let idle = self.uses.iter().skip(1).filter(|block| block.references == 0).count();
         assert_eq!(idle, self.free as usize, "free blocks are those that nobody refers to");
         assert_eq!(idle, self.queue().count(), "free blocks are queued");
-        self.blocks.iter().map(|block| u64::from(block.references)).sum()
+        self.uses.iter().map(|block| u64::from(block.references)).sum()
     }
 
     /// The free blocks, the next to be taken first.
     pub fn queue(&self) -> impl Iterator<Item = BlockId> {
         let mut at = 0;
         std::iter::from_fn(move || {
-            at = self.blocks[at as usize].after;
+            at = self.links[at as usize].after;
             (at != 0).then_some(at)
         })
     }
 
+    /// Takes a block out of the cache.
     fn forget(&mut self, id: BlockId) {
-        let Block { older, newer, hash, .. } = self.blocks[id as usize];
-        let Some(hash) = hash else { return };
-        match (older, newer) {
-            (NONE, NONE) => {
-                self.cache.remove(&hash);
-            }
-            _ => {
-                let entry = self.cache.get_mut(&hash).expect("a held hash is in the cache");
-                if older == NONE {
-                    entry.0 = newer;
-                }
-                if newer == NONE {
-                    entry.1 = older;
-                }
-                if older != NONE {
-                    self.block(older).newer = newer;
-                }
-                if newer != NONE {
-                    self.block(newer).older = older;
-                }
-            }
+        let Twins { hash, older, newer } = self.twins[id as usize];
+        if older == NONE && newer == NONE {
+            self.cache.remove(&hash);
+            return;
         }
-        let block = self.block(id);
-        (block.older, block.newer, block.hash) = (NONE, NONE, None);
+        let entry = self.cache.get_mut(&hash).expect("a held hash is in the cache");
+        if older == NONE {
+            entry.0 = newer;
+        } else {
+            self.twins[older as usize].newer = newer;
+        }
+        if newer == NONE {
+            entry.1 = older;
+        } else {
+            self.twins[newer as usize].older = older;
+        }
     }
 
     fn unlink(&mut self, id: BlockId) {
-        let Block { before, after, .. } = self.blocks[id as usize];
-        self.block(before).after = after;
-        self.block(after).before = before;
-        let block = self.block(id);
-        (block.before, block.after) = (NONE, NONE);
+        let Links { before, after } = self.links[id as usize];
+        self.link(before).after = after;
+        self.link(after).before = before;
+        *self.link(id) = Links { before: NONE, after: NONE };
         self.free -= 1;
     }
 
     fn link_after(&mut self, place: u32, id: BlockId) {
-        let after = self.blocks[place as usize].after;
-        self.block(place).after = id;
-        self.block(after).before = id;
-        let block = self.block(id);
-        (block.before, block.after) = (place, after);
+        let after = self.links[place as usize].after;
+        self.link(place).after = id;
+        self.link(after).before = id;
+        *self.link(id) = Links { before: place, after };
         self.free += 1;
     }
 }
@@ -361,7 +399,7 @@ mod tests {
                     }
                     2 => {
                         let id = tables[who].last().copied();
-                        if let Some(id) = id.filter(|id| blocks.blocks[*id as usize].hash.is_none()) {
+                        if let Some(id) = id.filter(|id| blocks.uses[*id as usize].held == Held::Nothing) {
                             blocks.register(id, hash);
                             plain.held.push((id, hash));
                         }

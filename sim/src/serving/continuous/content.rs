@@ -81,6 +81,19 @@ impl Content {
         self.output_group
     }
 
+    /// How many leading tokens another request could have too, 0 for a [unique](Content::unique) prompt.
+    #[must_use]
+    pub fn shared_tokens(&self) -> u32 {
+        let shared = |group: u64| group & OWN == 0;
+        let prompt = self.prompt().take_while(|run| shared(run.group));
+        let tokens = prompt.fold(0u32, |sum, run| sum.saturating_add(run.length));
+        if self.prompt().all(|run| shared(run.group)) && shared(self.output_group) {
+            u32::MAX
+        } else {
+            tokens
+        }
+    }
+
     /// The runs of the prompt.
     pub fn prompt(&self) -> impl Iterator<Item = &Run> {
         std::iter::once(&self.first).chain(&self.rest)

@@ -35,6 +35,9 @@ pub struct Scheduler {
     /// A step that is over, whose lists are used again.
     #[serde(skip)]
     spare: Option<Batch>,
+    /// Kept to save allocations.
+    #[serde(skip)]
+    turns: Vec<TurnOf>,
     tickets: u64,
     /// When the last update was, in the caller's unit.
     last_update: u128,
@@ -184,6 +187,7 @@ impl Scheduler {
             in_flight: VecDeque::new(),
             joining: Vec::new(),
             spare: None,
+            turns: Vec::new(),
             tickets: 0,
             last_update: 0,
             hold: Hold {
@@ -319,7 +323,11 @@ impl Scheduler {
 
     /// Keeps a request that has not come to the scheduler yet: nothing is changed by it until it is enqueued.
     pub fn announce(&mut self, arriving: Arriving) -> Key {
-        self.sequences.insert(Sequence::new(arriving, self.config.max_model_len))
+        let mut sequence = Sequence::new(arriving, self.config.max_model_len);
+        if !self.walk_always {
+            sequence.shared = sequence.content.shared_tokens() / self.config.block_size;
+        }
+        self.sequences.insert(sequence)
     }
 
     /// Lets a request that was announced wait; one that was withdrawn since is passed over.
@@ -552,30 +560,35 @@ impl Scheduler {
         } else {
             let mut turns = self.group_turns();
             turns.extend(irregular.iter().map(|key| (self.sequences[*key].ticket, *key, Turn::Individual)));
-            turns.sort_unstable_by_key(|(ticket, ..)| *ticket);
-            for (_, key, turn) in turns {
+            if !irregular.is_empty() {
+                turns.sort_unstable_by_key(|(ticket, ..)| *ticket);
+            }
+            for (_, key, turn) in &turns {
                 match turn {
-                    Turn::Individual => left -= self.schedule_running(key, pass, left, batch),
+                    Turn::Individual => left -= self.schedule_running(*key, pass, left, batch),
                     Turn::Steady => {
-                        self.allocate(key, 1);
+                        self.allocate(*key, 1);
                     }
                 }
             }
+            self.turns = turns;
         }
         self.irregular = irregular;
         left
     }
 
-    /// The steady ones whose blocks change in the next step.
-    fn group_turns(&self) -> Vec<(u64, Key, Turn)> {
-        let due = self.group.members_due();
+    /// The steady ones whose blocks change in the next step, by ticket.
+    fn group_turns(&mut self) -> Vec<TurnOf> {
+        let mut turns = std::mem::take(&mut self.turns);
+        turns.clear();
+        let steady = |(ticket, key): &(u64, Key)| (*ticket, *key, Turn::Steady);
+        turns.extend(self.group.members_due().iter().map(steady));
         // With async scheduling a block is known to be full one step later, when the next one is needed.
-        let filling = if self.config.async_scheduling || self.config.block_size == 1 {
-            &[][..]
-        } else {
-            self.group.members_filling()
-        };
-        due.iter().chain(filling).map(|(ticket, key)| (*ticket, *key, Turn::Steady)).collect()
+        if !self.config.async_scheduling && self.config.block_size > 1 {
+            turns.extend(self.group.members_filling().iter().map(steady));
+            turns.sort_unstable_by_key(|(ticket, ..)| *ticket);
+        }
+        turns
     }
 
     /// Schedules one that is not steady, its blocks being there. Gives its tokens.
@@ -680,6 +693,7 @@ impl Scheduler {
             self.sequences[victim].held = grown;
         }
         self.leave_running(victim);
+        self.register_private(victim);
         self.release(victim);
         let sequence = &mut self.sequences[victim];
         sequence.status = Status::Preempted;
@@ -733,9 +747,25 @@ impl Scheduler {
         let Blocks::Identified(blocks) = &mut self.blocks else { return };
         let sequence = &mut self.sequences[key];
         for block in sequence.registered..tokens / self.config.block_size {
-            let hash = hash_of(sequence, block, self.config.block_size);
-            blocks.register(sequence.table[block as usize], hash);
+            if block < sequence.shared {
+                let hash = hash_of(sequence, block, self.config.block_size);
+                blocks.register(sequence.table[block as usize], hash);
+            } else {
+                blocks.keep_private(sequence.table[block as usize]);
+            }
             sequence.registered = block + 1;
+        }
+    }
+
+    /// Lets the private blocks of a sequence be found: it will look for them itself when it comes back.
+    fn register_private(&mut self, key: Key) {
+        let Blocks::Identified(blocks) = &mut self.blocks else { return };
+        let sequence = &mut self.sequences[key];
+        for block in sequence.shared..sequence.registered {
+            let id = sequence.table[block as usize];
+            if blocks.is_private(id) {
+                blocks.register(id, hash_of(sequence, block, self.config.block_size));
+            }
         }
     }
 
@@ -822,8 +852,10 @@ impl Scheduler {
             return (0, 0);
         }
         let sequence = &mut self.sequences[key];
+        // Before it ran, nobody can have computed what is its own.
+        let known = if sequence.status == Status::Preempted { u32::MAX } else { sequence.shared };
         let (mut hits, mut idle) = (0, 0);
-        for block in 0..(sequence.length - 1) / self.config.block_size {
+        for block in 0..((sequence.length - 1) / self.config.block_size).min(known) {
             let Some(id) = blocks.find(hash_of(sequence, block, self.config.block_size)) else { break };
             hits += 1;
             idle += u32::from(blocks.is_idle(id));
@@ -847,8 +879,10 @@ impl Scheduler {
     /// Lets an admitted sequence run, with its cached blocks and those for its first tokens.
     fn start(&mut self, key: Key, hits: u32, tokens: u32, batch: &mut Batch) {
         let cached = hits * self.config.block_size;
+        let most = self.blocks_of(self.sequences[key].last_useful() + 1) as usize;
         let sequence = &mut self.sequences[key];
         if let Blocks::Identified(blocks) = &mut self.blocks {
+            sequence.table.reserve_exact(most);
             for block in 0..hits {
                 let id = blocks.find(sequence.hashes[block as usize]).expect("found a moment ago");
                 blocks.touch(id);
@@ -1076,11 +1110,11 @@ impl Scheduler {
             self.group.advance(steps);
         } else {
             for _ in 0..steps {
-                let mut turns = self.group_turns();
-                turns.sort_unstable_by_key(|(ticket, ..)| *ticket);
-                for (_, key, _) in turns {
-                    self.allocate(key, 1);
+                let turns = self.group_turns();
+                for (_, key, _) in &turns {
+                    self.allocate(*key, 1);
                 }
+                self.turns = turns;
                 self.group.advance(1);
             }
         }
@@ -1098,8 +1132,11 @@ fn share(free: u32, usable: u32) -> f64 {
     if usable == 0 { 0.0 } else { 1.0 - f64::from(free) / f64::from(usable) }
 }
 
+/// Whose turn it is in a running pass, by ticket.
+type TurnOf = (u64, Key, Turn);
+
 /// Whether a turn of the running pass is that of a steady sequence.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Turn {
     Steady,
     Individual,

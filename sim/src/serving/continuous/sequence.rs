@@ -94,6 +94,8 @@ pub struct Sequence {
     pub table: Vec<BlockId>,
     /// How many of its leading blocks can be found by their content.
     pub registered: u32,
+    /// How many of its leading blocks another request could have too.
+    pub shared: u32,
     /// The hashes of its leading blocks, as far as they were needed.
     pub hashes: Vec<u64>,
     /// Its tokens.
@@ -140,6 +142,7 @@ impl Sequence {
             held: 0,
             table: Vec::new(),
             registered: 0,
+            shared: u32::MAX,
             hashes: Vec::new(),
             content,
             last_token: None,

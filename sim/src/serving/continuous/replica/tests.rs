@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::serving::continuous::config::QueuePolicy;
 use crate::serving::continuous::content::{Content, Run};
+use crate::serving::continuous::scheduler::Counters;
 
 /// A linear step time whose context term makes durations grow from step to step.
 #[derive(Debug)]
@@ -121,6 +122,8 @@ struct Trace {
     gaps: BTreeMap<u64, u64>,
     /// Gauges, work and busy time at the probes.
     probes: Vec<(u64, Gauges, Work, u128)>,
+    /// The free blocks in the order of the queue, and the scheduler's sums, at the probes.
+    blocks: Vec<(Vec<u32>, Counters)>,
     lost: Vec<(u32, u32)>,
 }
 
@@ -196,6 +199,9 @@ fn run(case: &Case, time: &dyn StepTime, stepping: bool) -> Trace {
             replica.advance_to(at, &mut happened);
             trace.take(now, &mut happened);
             trace.probes.push((now, replica.gauges(), replica.work(), replica.busy_femtos(at)));
+            let blocks = replica.scheduler().blocks().identified();
+            let queue = blocks.map_or_else(Vec::new, |blocks| blocks.queue().collect());
+            trace.blocks.push((queue, replica.scheduler().counters()));
         }
         if now % 7 == 0 {
             let text = serde_json::to_string(&replica).unwrap();
@@ -210,6 +216,11 @@ fn arriving(number: usize, request: &Request) -> Arriving {
     let shared = Run { group: request.group, offset: 0, length: request.prompt.min(20) };
     let own =
         Run { group: 100 + u64::from(number), offset: 0, length: request.prompt - request.prompt.min(20) };
+    let content = match request.group {
+        0 => Content::unique(u64::from(number), request.prompt),
+        1 => Content::with_prefix(&[shared], request.prompt, u64::from(number), 7),
+        _ => Content::new(&[shared, own], 1_000 + u64::from(number)),
+    };
     Arriving {
         request: number,
         prompt_tokens: request.prompt,
@@ -218,7 +229,7 @@ fn arriving(number: usize, request: &Request) -> Arriving {
         priority: request.priority,
         arrived: request.at,
         number: u64::from(number),
-        content: Content::new(&[shared, own], 1_000 + u64::from(number)),
+        content,
     }
 }
 
