@@ -9,6 +9,7 @@
 //! | [`Civil`] | a civil instant: nanoseconds since 1970-01-01 UTC | `2023-11-16T18:15:00Z` |
 //! | [`Quantity`] | a Kubernetes quantity | `500m`, `80Gi`, `1.5` |
 //! | [`Bytes`] | a number of bytes | `80Gi`, `24GB` |
+//! | [`Bandwidth`] | bytes per second | `250MB/s` |
 //! | [`Rate`] | events per second | `8/s`, `480/m` |
 //! | [`Share`] | 0 to 1 | `0.9` |
 
@@ -21,7 +22,7 @@ mod time;
 
 pub use civil::Civil;
 pub use fine::{Femtos, FineTime};
-pub use plain::{Bytes, Rate, Share};
+pub use plain::{Bandwidth, Bytes, Rate, Share};
 pub use quantity::Quantity;
 pub use time::{Span, Time};
 

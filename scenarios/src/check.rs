@@ -5,6 +5,7 @@ mod engine;
 pub(crate) mod policy;
 mod service;
 mod signals;
+mod start_up;
 mod traffic;
 
 use std::collections::BTreeSet;

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod engine;
 pub mod policy;
 pub mod service;
+pub mod start_up;
 pub mod traffic;
 
 use std::collections::BTreeMap;

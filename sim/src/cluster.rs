@@ -6,6 +6,7 @@
 //! | [`entities`] | the components and relations |
 //! | [`lifecycle`] | the systems that create, delete and place replicas |
 //! | [`ledger`] | billed time and who held it |
+//! | [`transfers`] | downloads that share bandwidth |
 //! | [`routing`] | which replica gets a request |
 //! | [`fleet`] | all of it behind one door |
 //!
@@ -18,3 +19,4 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod routing;
 pub mod settings;
+pub mod transfers;

@@ -8,6 +8,7 @@
 //! | `replica` | replicas at work, in dense arrays |
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
+//! | `start_up` | the stages of a replica's start |
 //! | `measure` | scrapes, windows, figures of the fleet |
 //! | `plant` | what controllers see and do |
 //! | `run` | a run from start to record, with snapshots |
@@ -21,6 +22,7 @@ mod plant;
 pub mod replica;
 pub mod run;
 pub mod settings;
+mod start_up;
 
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ use measure::DeploymentMeter;
 use plant::PlantError;
 use replica::Replicas;
 use settings::RunSettings;
+use start_up::{Artifacts, StartUps};
 
 /// Everything that is simulated.
 pub(crate) struct World {
@@ -54,6 +57,7 @@ pub(crate) struct World {
     traffic: Traffic,
     board: SignalBoard,
     controllers: Controllers,
+    artifacts: Artifacts,
     luck: Luck,
     state: State,
     /// What replicas have just reported; kept to save allocations.
@@ -68,6 +72,8 @@ struct Luck {
     service: Vec<Component>,
     /// Cold starts, by deployment.
     cold_start: Vec<Component>,
+    /// The stages of starts, by deployment.
+    start_up: Vec<Component>,
     /// Set-ups of servers, by deployment.
     set_up: Vec<Component>,
     /// Provisioning of nodes, by pool.
@@ -104,6 +110,7 @@ struct State {
     window_bill: Vec<i128>,
     /// Signals that controllers have published.
     published: std::collections::BTreeMap<String, f64>,
+    start_ups: StartUps,
 }
 
 /// The state of a service.
@@ -171,6 +178,9 @@ impl Model for World {
             Event::NodeTold(node) => self.node_is_told(node, calendar),
             Event::NodeReclaimed(node) => self.node_is_reclaimed(node, calendar)?,
             Event::Market { pool, step } => self.capacity_changes(pool, step, calendar),
+            Event::StageOver(replica) => self.stage_is_over(replica, calendar),
+            Event::Downloaded => self.downloads_end(calendar),
+            Event::Fetched { node, artifact } => self.node_has(node, artifact, calendar),
             Event::ReplicaReady(replica) => self.replica_is_ready(replica, calendar),
             Event::GraceOver(replica) => self.kill_replica(replica, calendar),
             Event::Lifecycle => self.settle_fleet(calendar),

@@ -104,6 +104,14 @@ impl Shape {
             )
         };
         let most = nodes + 3;
+        let start = if cold_start % 2 == 0 {
+            format!("cold_start: {{uniform: {{min: 1s, max: {cold_start}s}}}}")
+        } else {
+            format!(
+                "start_up: {{image: {{size: {cold_start}00MB, extract: 400MB/s}}, start: {{uniform: {{min: 1s, max: 2s}}}}, \
+                 weights: {{size: 1GB}}, compile: 1s}}"
+            )
+        };
         format!(
             "
 name: random
@@ -114,6 +122,7 @@ warm_up: {warm_up}s
 window: 30s
 clusters:
   - name: here
+    registry_bandwidth: 300MB/s
     node_pools:
       - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}}}
 services:
@@ -127,7 +136,7 @@ services:
         engine: {engine}
         replica: {{gpus: {gpus}, cpu: 2}}
         replicas: {replicas}
-        cold_start: {{uniform: {{min: 1s, max: {cold_start}s}}}}
+        {start}
         readiness: {{period: 3s}}
         grace: {grace}s
 traffic:

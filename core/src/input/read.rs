@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::json;
 
 use super::{Node, Place, Problem, Problems, Value};
-use crate::units::{Bytes, Civil, Femtos, Quantity, Rate, Share, Span};
+use crate::units::{Bandwidth, Bytes, Civil, Femtos, Quantity, Rate, Share, Span};
 
 /// A value that can be read from a node.
 pub trait Read: Sized {
@@ -445,6 +445,20 @@ impl Read for Quantity {
 
     fn shape() -> Shape {
         Shape::new("a quantity such as 500m or 2", json!({"type": ["string", "number"]}))
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl Read for Bandwidth {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Bandwidth> {
+        read_text(node, &Bandwidth::shape().phrase, problems)
+    }
+
+    fn shape() -> Shape {
+        Shape::new("a bandwidth such as 250MB/s", json!({"type": "string", "examples": ["250MB/s", "2Gi/s"]}))
     }
 
     fn written(&self) -> Option<String> {

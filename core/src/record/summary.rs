@@ -93,7 +93,7 @@ pub struct Extent {
 }
 
 /// Replicas that became ready during the run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColdStarts {
     /// How many.
     pub count: u64,
@@ -101,6 +101,20 @@ pub struct ColdStarts {
     pub mean_seconds: Option<f64>,
     /// Its 0.95 quantile.
     pub p95_seconds: Option<f64>,
+    /// What the time from the decision to ready was made of, in order; empty where starts have no stages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageSummary>,
+}
+
+/// A stage of starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageSummary {
+    /// Its name: `node`, `image`, `start`, `weights`, `load`, `compile`, `warm_up` or `probe`.
+    pub name: String,
+    /// Its mean over all starts; a start that finds what it needs on its node counts as 0.
+    pub mean_seconds: f64,
+    /// Its 0.95 quantile.
+    pub p95_seconds: f64,
 }
 
 /// The figures of a deployment.

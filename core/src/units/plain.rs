@@ -1,4 +1,4 @@
-//! Bytes, rates and shares.
+//! Bytes, rates, bandwidths and shares.
 
 use std::fmt;
 use std::str::FromStr;
@@ -98,6 +98,49 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Bytes per second, finite and above 0. Written as a size per second: `250MB/s`, `2Gi/s`.
+///
+/// ```
+/// use scaletwin_core::units::Bandwidth;
+/// assert_eq!("250MB/s".parse::<Bandwidth>().unwrap().as_bytes_per_second(), 250e6);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bandwidth(f64);
+
+impl Bandwidth {
+    /// `bytes` per second, at least 1.
+    #[must_use]
+    pub const fn bytes_per_second(bytes: u32) -> Bandwidth {
+        Bandwidth(if bytes == 0 { 1.0 } else { bytes as f64 })
+    }
+
+    /// Bytes per second.
+    #[must_use]
+    pub const fn as_bytes_per_second(self) -> f64 {
+        self.0
+    }
+}
+
+impl FromStr for Bandwidth {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Bandwidth, UnitError> {
+        let unit = UnitError::Unit { expected: "a size per second (as in 250MB/s)" };
+        let size = text.trim().strip_suffix("/s").ok_or(unit)?;
+        match size.parse::<Bytes>()? {
+            Bytes(0) => Err(UnitError::Range("a bandwidth is above 0")),
+            Bytes(bytes) => Ok(Bandwidth(bytes as f64)),
+        }
+    }
+}
+
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
 /// A share of a whole, 0 to 1.
 ///
 /// ```
@@ -151,12 +194,13 @@ mod tests {
     fn negative_sizes_are_refused() {
         assert!("-1Gi".parse::<Bytes>().is_err());
         assert!("B".parse::<Bytes>().is_err());
+        assert!(["", "/s", "5GB", "-1GB/s", "0/s"].iter().all(|text| text.parse::<Bandwidth>().is_err()));
     }
 
     proptest! {
         #[test]
         fn reading_never_panics(text: String) {
-            let _ = (text.parse::<Rate>(), text.parse::<Bytes>());
+            let _ = (text.parse::<Rate>(), text.parse::<Bytes>(), text.parse::<Bandwidth>());
         }
     }
 }

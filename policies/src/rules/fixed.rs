@@ -5,6 +5,7 @@ use scaletwin_core::control::{
     TargetName,
 };
 use scaletwin_core::input::Count;
+use scaletwin_core::units::Span;
 
 scaletwin_core::keys! {
     /// Keeps a target at one number of replicas, whatever happens.
@@ -14,6 +15,8 @@ scaletwin_core::keys! {
         pub target: scaletwin_core::input::At<String>,
         /// How many replicas.
         pub replicas: Count,
+        /// From when on.
+        pub from: Span = Span::ZERO,
     }
 }
 

@@ -21,6 +21,8 @@ scaletwin_core::keys! {
         pub cluster: Option<At<String>> = None,
         /// From one look to the next, besides those for pending pods.
         pub period: Period = Period(Span::from_secs(10)),
+        /// The first look. Default: drawn from the seed, below the period.
+        pub offset: Option<Span> = None,
         /// How long a node is empty before it is given back.
         pub idle_timeout: Span = Span::from_secs(600),
     }

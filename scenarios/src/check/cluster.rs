@@ -3,7 +3,7 @@
 use scaletwin_core::control::Resources;
 use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_core::random::Law;
-use scaletwin_core::units::{Bytes, Quantity, Span};
+use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
 use scaletwin_hardware::{InstanceType, accelerators, instance_type, instance_types};
 use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings, SpotSettings};
 
@@ -22,7 +22,8 @@ pub(super) fn clusters(specs: &[At<ClusterSpec>], problems: &mut Problems) -> Ve
             problems.error(&pools.place, "a cluster has at least one node pool");
         }
         let pools = pools.value.iter().filter_map(|spec| pool(spec, problems)).collect();
-        ClusterSettings { name: spec.name.value.clone(), pools }
+        let registry_bandwidth = spec.registry_bandwidth.map(Bandwidth::as_bytes_per_second);
+        ClusterSettings { name: spec.name.value.clone(), registry_bandwidth, pools }
     };
     specs.iter().map(cluster).collect()
 }
@@ -56,6 +57,7 @@ fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings
         min_nodes: spec.nodes.min,
         max_nodes: spec.nodes.max,
         provisioning: spec.provisioning.as_ref().map_or(PROVISIONING, |written| written.law.clone()),
+        download: spec.download.as_bytes_per_second(),
         spot: spec.spot.as_ref().map(|written| spot(spec, written, problems)),
     })
 }

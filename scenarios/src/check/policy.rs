@@ -163,7 +163,7 @@ fn fixed(
         name: format!("static/{target}"),
         place: place.clone(),
         period: Span::from_secs(15),
-        offset: Some(Span::ZERO),
+        offset: Some(spec.from),
         kind: Kind::Fixed { target, replicas: i32::try_from(spec.replicas.0).unwrap_or(i32::MAX) },
     })
 }
@@ -180,7 +180,7 @@ fn node_provisioner(
         name: format!("node-provisioner/{cluster}"),
         place: place.clone(),
         period: spec.period.0,
-        offset: None,
+        offset: spec.offset,
         kind: Kind::NodeProvisioner { cluster, idle_timeout: spec.idle_timeout },
     })
 }

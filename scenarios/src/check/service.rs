@@ -10,7 +10,7 @@ use scaletwin_core::units::Quantity;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
 
-use super::{check_names, choose, cluster, engine};
+use super::{check_names, choose, cluster, engine, start_up};
 use crate::spec::ScenarioSpec;
 use crate::spec::engine::EngineSpec;
 use crate::spec::service::{DeploymentSpec, ServiceSpec};
@@ -29,13 +29,17 @@ pub(super) fn services(
     if spec.services.value.is_empty() {
         problems.error(&spec.services.place, "a scenario has at least one service");
     }
-    let (mut services, mut deployments) = (Vec::new(), Vec::new());
+    let (mut services, mut deployments, mut specs) = (Vec::new(), Vec::new(), Vec::new());
     for (place, written) in spec.services.value.iter().enumerate() {
         services.push(service(written, problems));
         for written_deployment in &written.deployments.value {
-            deployments.extend(deployment(written_deployment, written, place, clusters, problems));
+            if let Some(model) = deployment(written_deployment, written, place, clusters, problems) {
+                deployments.push(model);
+                specs.push(written_deployment);
+            }
         }
     }
+    start_up::check_shared(&deployments, &specs, problems);
     (services, deployments)
 }
 
@@ -132,8 +136,14 @@ fn deployment(
     let usage = engine::usage(spec, &engine, &hardware);
     let llm = matches!(engine, EngineSettings::Continuous { .. });
     let cold_start = spec.cold_start.as_ref().map(|written| written.law.clone());
+    let target = format!("{}/{}", service.name.value, spec.name.value);
+    let start_up = start_up::start_up(spec, &target, problems);
+    if let (Some(written), None) = (&spec.start_up, cluster) {
+        let problem = Problem::error(&written.place, "the stages of a start need nodes");
+        problems.push(problem.hint("add clusters: with a node pool, or write cold_start:"));
+    }
     let settings = DeploymentSettings {
-        target: TargetName::new(format!("{}/{}", service.name.value, spec.name.value)),
+        target: TargetName::new(target),
         name: spec.name.value.clone(),
         service: service_place,
         cluster,
@@ -142,6 +152,7 @@ fn deployment(
         requests,
         containers: containers(spec),
         replicas: i32::from(spec.replicas.value),
+        start_up,
         cold_start: cold_start.unwrap_or(if llm { LLM_COLD_START } else { COLD_START }),
         readiness: Readiness { initial_delay: spec.readiness.initial_delay, period: spec.readiness.period },
         grace: spec.grace,

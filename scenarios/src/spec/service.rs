@@ -8,6 +8,7 @@ use scaletwin_sim::cluster::routing::Routing;
 use serde_json::json;
 
 use super::engine::EngineSpec;
+use super::start_up::StartUpSpec;
 
 scaletwin_core::keys! {
     /// A service: a gateway with one or more deployments behind it.
@@ -60,6 +61,8 @@ scaletwin_core::keys! {
         /// From a replica's node to its being able to serve. Default: 155 s for continuous batching (the constant of
         /// Microsoft's SageServe simulator), else 10 s (assumed).
         pub cold_start: Option<Distributed<Span>> = None,
+        /// The stages of a start, instead of `cold_start`.
+        pub start_up: Option<At<StartUpSpec>> = None,
         /// The readiness probe.
         pub readiness: ReadinessSpec = ReadinessSpec::default(),
         /// How long a replica that is deleted may finish its requests (`terminationGracePeriodSeconds`).

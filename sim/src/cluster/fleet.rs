@@ -276,6 +276,19 @@ impl Fleet {
         Some(self.pool_of(node))
     }
 
+    /// The node that a replica runs on, if it runs on one.
+    #[must_use]
+    pub fn node_of(&self, id: ReplicaId) -> Option<NodeId> {
+        let node = self.world.get::<OnNode>(self.replica_entity(id)?)?.0;
+        Some(self.world.get::<Node>(node)?.id)
+    }
+
+    /// The place of the cluster of the pool at this place.
+    #[must_use]
+    pub fn cluster_of_pool(&self, pool: usize) -> usize {
+        self.settings().pools[pool].0
+    }
+
     fn add_node(&mut self, pool: usize, now: Time) -> NodeId {
         let entity = self.index().pools[pool];
         let (name, free) = {
@@ -429,24 +442,23 @@ impl Fleet {
         Ok(())
     }
 
-    /// Gives a node back. Its replicas have been removed before.
+    /// Gives a node back. Its replicas have been removed before. Its number.
     ///
     /// # Errors
     /// When there is no such node.
     ///
     /// # Panics
     /// When replicas are still on it.
-    pub fn delete_node(&mut self, name: &str, now: Time) -> Result<(), Refusal> {
+    pub fn delete_node(&mut self, name: &str, now: Time) -> Result<NodeId, Refusal> {
         let entity = self.find_node(name)?;
         let on = self.world.get::<NodeReplicas>(entity).map_or(0, |on| on.iter().count());
         assert_eq!(on, 0, "a node is given back with replicas on it");
         let pool = self.pool_of(entity);
-        if let Some(node) = self.world.get::<Node>(entity).cloned() {
-            self.accounts[pool].deleted(now, node.launched);
-            self.world.resource_mut::<Index>().nodes.remove(&node.id);
-        }
+        let node = self.world.get::<Node>(entity).cloned().expect("a node that was found");
+        self.accounts[pool].deleted(now, node.launched);
+        self.world.resource_mut::<Index>().nodes.remove(&node.id);
         self.world.despawn(entity);
-        Ok(())
+        Ok(node.id)
     }
 
     // ---- what controllers see ----

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub struct ClusterSettings {
     /// Its name.
     pub name: String,
+    /// What its nodes can download together from registry and object store, bytes per second, if it is limited.
+    pub registry_bandwidth: Option<f64>,
     /// Its node pools.
     pub pools: Vec<PoolSettings>,
 }
@@ -39,6 +41,8 @@ pub struct PoolSettings {
     pub max_nodes: u32,
     /// From the launch of a node to its being ready, seconds.
     pub provisioning: Law,
+    /// What a node can download, bytes per second.
+    pub download: f64,
     /// How the provider takes them back; `None`: it does not.
     pub spot: Option<SpotSettings>,
 }
@@ -84,8 +88,10 @@ pub struct DeploymentSettings {
     pub containers: Arc<[ContainerRequests]>,
     /// Replicas at the start, ready then.
     pub replicas: i32,
-    /// From its node to its being ready, seconds.
+    /// From its node to its being ready, seconds, unless its start has stages.
     pub cold_start: Law,
+    /// The stages of its start.
+    pub start_up: Option<StartUp>,
     /// The probe that says when a replica is ready.
     pub readiness: Readiness,
     /// How long a replica that is deleted may finish its requests.
@@ -98,6 +104,52 @@ impl DeploymentSettings {
     pub fn pod_name(&self, ordinal: u32) -> String {
         format!("{}-{ordinal}", self.target.to_string().replace('/', "-"))
     }
+}
+
+/// The stages of a replica's start, in their order. What is not given takes no time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StartUp {
+    /// The container image, pulled once on each node.
+    pub image: Option<Image>,
+    /// From the start of the container to its asking for weights, seconds.
+    pub start: Option<Law>,
+    /// The weights, downloaded once on each node.
+    pub weights: Option<Weights>,
+    /// Compilation, once on each node, seconds.
+    pub compile: Option<Law>,
+    /// From there to its being able to serve, seconds.
+    pub warm_up: Option<Law>,
+}
+
+/// Something that a node keeps once it has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Artifact {
+    /// Its name: deployments that name the same share it.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether nodes have it from their start.
+    pub present: bool,
+}
+
+/// A container image.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Image {
+    /// What is pulled.
+    pub artifact: Artifact,
+    /// How fast it is unpacked then, bytes per second.
+    pub extract: f64,
+}
+
+/// Weights.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Weights {
+    /// What is downloaded.
+    pub artifact: Artifact,
+    /// How fast they are read from the node's disk, bytes per second.
+    pub disk: f64,
+    /// How fast, once a replica on the node has read them.
+    pub page_cache: f64,
 }
 
 /// A readiness probe: after `initial_delay`, every `period`. A period of zero notices at once.

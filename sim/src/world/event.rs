@@ -55,6 +55,17 @@ pub enum Event {
         /// Which change.
         step: u32,
     },
+    /// A stage of a replica's start is over.
+    StageOver(ReplicaId),
+    /// A download ends.
+    Downloaded,
+    /// A node has something that was downloaded.
+    Fetched {
+        /// The node.
+        node: NodeId,
+        /// What, by its number.
+        artifact: u32,
+    },
     /// A replica takes requests.
     ReplicaReady(ReplicaId),
     /// A replica that is being deleted has had its time.

@@ -52,12 +52,14 @@ impl World {
             }
         };
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
+        let first = i64::from(ordinal) < i64::from(model.settings.replicas) && now == Time::ZERO;
+        let staged = !first && model.settings.start_up.is_some();
         self.state.replicas.insert(Serving {
             id,
             ordinal,
             deployment: u32::try_from(deployment).expect("deployments are few"),
             engine,
-            started: now,
+            started: if staged { Time::NEVER } else { now },
             ready: false,
             draining: false,
             outstanding: 0,
@@ -68,8 +70,14 @@ impl World {
             busy_before: 0,
             preemptions_before: 0,
         });
-        let settings = &model.settings;
-        let first = i64::from(ordinal) < i64::from(settings.replicas) && now == Time::ZERO;
+        self.plan_scrapes_of(id, calendar);
+        if first {
+            self.note_started(id, deployment);
+        }
+        if staged {
+            return self.begin_start(id, deployment, calendar);
+        }
+        let settings = &self.settings.deployments[deployment].settings;
         let luck = self.luck.cold_start[deployment];
         let start = settings.cold_start.draw(&mut luck.entity(u64::from(ordinal)));
         let start = if first {
@@ -79,7 +87,6 @@ impl World {
         };
         let found = if first { Span::ZERO } else { settings.readiness.found_after(start) };
         calendar.at(now.saturating_add(found), Phase::Complete, Event::ReplicaReady(id));
-        self.plan_scrapes_of(id, calendar);
     }
 
     /// A replica takes requests, unless it is gone.
@@ -96,6 +103,9 @@ impl World {
         self.state.last_progress = now;
         if let Some(replica) = self.fleet.replica(id) {
             self.state.deployments[deployment].note_ready(now, replica.created, replica.bound.unwrap_or(now));
+        }
+        if let Some(spans) = self.end_start(id) {
+            self.state.deployments[deployment].stages.add(&spans);
         }
         self.state.services[service].router.add(slot);
         self.empty_queue(service, calendar);
@@ -155,6 +165,7 @@ impl World {
         let serving = self.state.replicas.remove(slot);
         assert_eq!(serving.outstanding, 0, "a replica goes without requests");
         serving.engine.check();
+        self.end_start(serving.id);
         if let Some((_, ticket)) = serving.due {
             calendar.cancel(ticket, Phase::Complete);
         }
@@ -266,6 +277,8 @@ impl World {
         for id in self.fleet.replicas_on(name)? {
             self.kill_replica(id, calendar);
         }
-        self.fleet.delete_node(name, calendar.now())
+        let node = self.fleet.delete_node(name, calendar.now())?;
+        self.forget_node(node, calendar);
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use super::World;
 use super::event::Event;
 use super::replica::{Engine, Serving};
 use super::settings::{EngineSettings, GpuSettings};
+use super::start_up::StageMeter;
 use crate::cluster::entities::ReplicaId;
 use crate::cluster::ledger::dollars;
 use crate::engine::{Calendar, Phase};
@@ -29,6 +30,7 @@ pub(super) struct DeploymentMeter {
     scale_ups: u64,
     scale_downs: u64,
     cold_starts: Histogram,
+    pub stages: StageMeter,
     scale_up_latency: Histogram,
     preemptions: u64,
 }
@@ -43,6 +45,7 @@ impl DeploymentMeter {
             scale_ups: 0,
             scale_downs: 0,
             cold_starts: Histogram::default(),
+            stages: StageMeter::default(),
             scale_up_latency: Histogram::default(),
             preemptions: 0,
         }
@@ -157,7 +160,8 @@ impl World {
         let mut samples = Vec::new();
         for (series, scraped) in (0u16..).zip(self.board.series()) {
             // A server answers only once it is ready; the node's own exporters know its container from the start.
-            if !(serving.ready || serving.draining || from_start(&scraped.name)) {
+            let has_container = serving.started <= now && from_start(&scraped.name);
+            if !(serving.ready || serving.draining || has_container) {
                 continue;
             }
             for (variant, value) in (0u16..).zip(values(&scraped.name, &exposed)) {
@@ -210,6 +214,7 @@ impl World {
             .state
             .replicas
             .iter()
+            .filter(|serving| serving.started <= now)
             .map(|serving| {
                 let model = &self.settings.deployments[serving.deployment as usize];
                 let limit = slots_of(&model.engine);
@@ -388,6 +393,7 @@ impl World {
                 count: meter.cold_starts.count(),
                 mean_seconds: meter.cold_starts.mean().map(|mean| mean / 1e9),
                 p95_seconds: seconds(meter.cold_starts.quantile(0.95)),
+                stages: meter.stages.summary(),
             },
             scale_ups: meter.scale_ups,
             scale_downs: meter.scale_downs,

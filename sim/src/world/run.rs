@@ -17,6 +17,7 @@ use super::measure::{DeploymentMeter, next_on_grid};
 use super::plant::OPEN;
 use super::replica::{Engine, Replicas};
 use super::settings::RunSettings;
+use super::start_up::Artifacts;
 use super::{Luck, ServiceState, State, World, WorldError};
 use crate::cluster::fleet::{Fleet, SavedFleet};
 use crate::cluster::routing::Router;
@@ -322,6 +323,7 @@ impl State {
             window_start: Time::ZERO,
             window_bill: vec![0; pools],
             published: Default::default(),
+            start_ups: Default::default(),
         }
     }
 }
@@ -351,12 +353,25 @@ impl World {
                 .map(|s| seed.component(&format!("service-time/{}", s.name)))
                 .collect(),
             cold_start: of_targets("cold-start"),
+            start_up: of_targets("start-up"),
             set_up: of_targets("set-up"),
             provisioning: of_pools("provisioning"),
             reclaim: of_pools("reclaim"),
             scrape: of_targets("scrape"),
         };
-        World { settings, fleet, traffic, board, controllers, luck, state, happened: Vec::new(), kept: None }
+        let artifacts = Artifacts::of(&settings.deployments);
+        World {
+            settings,
+            fleet,
+            traffic,
+            board,
+            controllers,
+            artifacts,
+            luck,
+            state,
+            happened: Vec::new(),
+            kept: None,
+        }
     }
 
     /// The controllers, for the time of a tick.

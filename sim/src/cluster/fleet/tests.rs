@@ -27,9 +27,10 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         min_nodes,
         max_nodes: 3,
         provisioning: Law::Constant { value: 60.0 },
+        download: 250e6,
         spot: None,
     };
-    vec![ClusterSettings { name: "c".into(), pools: vec![pool] }]
+    vec![ClusterSettings { name: "c".into(), registry_bandwidth: None, pools: vec![pool] }]
 }
 
 fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
@@ -44,6 +45,7 @@ fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
         containers: Arc::from([]),
         replicas,
         cold_start: Law::Constant { value: 30.0 },
+        start_up: None,
         readiness: Readiness::default(),
         grace: Span::from_secs(30),
     }]

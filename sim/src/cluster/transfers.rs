@@ -1,0 +1,205 @@
+//! Downloads that share bandwidth.
+//!
+//! A download runs over two links: that of its node, and that of the cluster's registry and object store, which all its
+//! nodes share. Both are shared max-min fairly: no download could be faster without one that is not faster becoming
+//! slower. Rates change only when a download begins or ends, so between these instants bytes are linear in time.
+//! `docs/models/cold-start.md` has the equations.
+
+use scaletwin_core::units::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::entities::NodeId;
+
+/// The downloads under way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Transfers {
+    flows: Vec<Flow>,
+    /// The instant that `left` is of.
+    at: Time,
+}
+
+/// A download, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Download {
+    /// The node that it is for.
+    pub node: NodeId,
+    /// What is downloaded, by its number.
+    pub artifact: u32,
+    /// The place of the node's cluster.
+    pub cluster: usize,
+    /// The bandwidth of the node, bytes per second.
+    pub node_link: f64,
+    /// The bandwidth that all nodes of the cluster share, bytes per second, if it is limited.
+    pub shared_link: Option<f64>,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Flow {
+    download: Download,
+    /// Bytes to go.
+    left: f64,
+    /// Bytes per second at present.
+    rate: f64,
+}
+
+impl Transfers {
+    /// Begins a download.
+    pub fn begin(&mut self, now: Time, download: Download) {
+        self.advance(now);
+        self.flows.push(Flow { download, left: download.bytes as f64, rate: 0.0 });
+        self.share();
+    }
+
+    /// Takes out the downloads that end at `now`, in the order of their beginnings.
+    pub fn take_ended(&mut self, now: Time) -> Vec<Download> {
+        self.advance(now);
+        // What a nanosecond brings is rounding.
+        let (ended, going): (Vec<Flow>, Vec<Flow>) =
+            self.flows.iter().partition(|flow| flow.left <= flow.rate * 1e-9);
+        self.flows = going;
+        self.share();
+        ended.iter().map(|flow| flow.download).collect()
+    }
+
+    /// Ends the downloads of a node that is gone.
+    pub fn cancel(&mut self, now: Time, node: NodeId) {
+        self.advance(now);
+        self.flows.retain(|flow| flow.download.node != node);
+        self.share();
+    }
+
+    /// When the next download ends.
+    #[must_use]
+    pub fn next_end(&self) -> Option<Time> {
+        let end = |flow: &Flow| {
+            let span = Span::from_secs_f64(flow.left.max(0.0) / flow.rate).unwrap_or(Span::CENTURY);
+            self.at.saturating_add(span)
+        };
+        self.flows.iter().map(end).min()
+    }
+
+    fn advance(&mut self, now: Time) {
+        let seconds = now.since(self.at).as_secs_f64();
+        self.flows.iter_mut().for_each(|flow| flow.left -= flow.rate * seconds);
+        self.at = now;
+    }
+
+    /// Gives every download its rate.
+    fn share(&mut self) {
+        let mut clusters: Vec<usize> = self.flows.iter().map(|flow| flow.download.cluster).collect();
+        clusters.sort_unstable();
+        clusters.dedup();
+        for cluster in clusters {
+            let level = self.level(cluster);
+            let counts: Vec<f64> = self.flows.iter().map(|flow| self.downloads_of(flow)).collect();
+            let here = self.flows.iter_mut().zip(counts);
+            for (flow, count) in here.filter(|(flow, _)| flow.download.cluster == cluster) {
+                flow.rate = level.min(flow.download.node_link / count);
+            }
+        }
+    }
+
+    /// How many downloads the node of this one has.
+    fn downloads_of(&self, flow: &Flow) -> f64 {
+        self.flows.iter().filter(|other| other.download.node == flow.download.node).count() as f64
+    }
+
+    /// The rate of the downloads that the shared link limits: progressive filling, the slowest nodes first.
+    fn level(&self, cluster: usize) -> f64 {
+        let here = || self.flows.iter().filter(|flow| flow.download.cluster == cluster);
+        let Some(mut room) = here().find_map(|flow| flow.download.shared_link) else { return f64::INFINITY };
+        let mut own: Vec<f64> =
+            here().map(|flow| flow.download.node_link / self.downloads_of(flow)).collect();
+        own.sort_by(f64::total_cmp);
+        for (before, rate) in own.iter().enumerate() {
+            let fair = room / (own.len() - before) as f64;
+            if *rate > fair {
+                return fair;
+            }
+            room -= rate;
+        }
+        f64::INFINITY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn download(node: u32, artifact: u32, bytes: u64) -> Download {
+        let shared_link = Some(100.0);
+        Download { node: NodeId(node), artifact, cluster: 0, node_link: 60.0, shared_link, bytes }
+    }
+
+    fn at(secs: u64) -> Time {
+        Time::ZERO + Span::from_secs(secs)
+    }
+
+    #[test]
+    fn one_download_has_its_node_s_link_for_itself() {
+        let mut transfers = Transfers::default();
+        transfers.begin(at(0), download(1, 0, 600));
+        assert_eq!(transfers.next_end(), Some(at(10)));
+    }
+
+    #[test]
+    fn many_at_once_share_and_end_together() {
+        let mut transfers = Transfers::default();
+        (0..5).for_each(|node| transfers.begin(at(0), download(node, 0, 600)));
+        // 5 × 600 bytes over a link of 100 bytes per second.
+        assert_eq!(transfers.next_end(), Some(at(30)));
+        assert_eq!(transfers.take_ended(at(30)).len(), 5);
+        assert_eq!(transfers.next_end(), None);
+    }
+
+    #[test]
+    fn what_a_slow_node_leaves_goes_to_the_others() {
+        let mut transfers = Transfers::default();
+        // Node 1 has two downloads at 30 bytes per second each, node 2 one that gets the 40 that are left.
+        transfers.begin(at(0), Download { shared_link: Some(100.0), ..download(1, 0, 300) });
+        transfers.begin(at(0), download(1, 1, 600));
+        transfers.begin(at(0), download(2, 0, 400));
+        let rates: Vec<f64> = transfers.flows.iter().map(|flow| flow.rate).collect();
+        assert_eq!(rates, [30.0, 30.0, 40.0]);
+        // At 10 s the first and the last are through; the second has node 1 for itself.
+        assert_eq!(transfers.take_ended(at(10)).len(), 2);
+        assert_eq!(transfers.next_end(), Some(at(15)));
+    }
+
+    #[test]
+    fn a_node_that_goes_gives_its_bandwidth_back() {
+        let mut transfers = Transfers::default();
+        transfers.begin(at(0), download(1, 0, 600));
+        transfers.begin(at(0), download(2, 0, 600));
+        transfers.cancel(at(6), NodeId(2));
+        // 300 bytes are left at 60 per second.
+        assert_eq!(transfers.next_end(), Some(at(11)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_link_carries_more_than_it_can_and_none_idles_in_vain(
+            flows in prop::collection::vec((0u32..4, 1u64..1_000), 1..12),
+        ) {
+            let mut transfers = Transfers::default();
+            for (artifact, (node, bytes)) in (0u32..).zip(&flows) {
+                transfers.begin(at(0), download(*node, artifact, *bytes));
+            }
+            let all: f64 = transfers.flows.iter().map(|flow| flow.rate).sum();
+            prop_assert!(all <= 100.0 + 1e-9);
+            for flow in &transfers.flows {
+                let node: f64 = transfers.flows.iter().filter(|f| f.download.node == flow.download.node).map(|f| f.rate).sum();
+                prop_assert!(node <= 60.0 + 1e-9);
+                prop_assert!(node > 60.0 - 1e-9 || all > 100.0 - 1e-9);
+            }
+            let mut ended = 0;
+            while let Some(next) = transfers.next_end() {
+                ended += transfers.take_ended(next).len();
+            }
+            prop_assert_eq!(ended, flows.len());
+        }
+    }
+}
