@@ -6,6 +6,7 @@
 //! | [`entities`] | the components and relations |
 //! | [`lifecycle`] | the systems that create, delete and place replicas |
 //! | [`ledger`] | billed time and who held it |
+//! | [`rollout`] | rolling updates |
 //! | [`transfers`] | downloads that share bandwidth |
 //! | [`routing`] | which replica gets a request |
 //! | [`fleet`] | all of it behind one door |
@@ -17,6 +18,7 @@ pub mod entities;
 pub mod fleet;
 pub mod ledger;
 pub mod lifecycle;
+pub mod rollout;
 pub mod routing;
 pub mod settings;
 pub mod transfers;

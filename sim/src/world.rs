@@ -181,6 +181,7 @@ impl Model for World {
             Event::StageOver(replica) => self.stage_is_over(replica, calendar),
             Event::Downloaded => self.downloads_end(calendar),
             Event::Fetched { node, artifact } => self.node_has(node, artifact, calendar),
+            Event::Rollout { deployment } => self.rollout_begins(deployment as usize, calendar),
             Event::ReplicaReady(replica) => self.replica_is_ready(replica, calendar),
             Event::GraceOver(replica) => self.kill_replica(replica, calendar),
             Event::Lifecycle => self.settle_fleet(calendar),

@@ -5,6 +5,7 @@ mod library;
 mod luck;
 mod random;
 mod relations;
+mod rollout;
 mod running;
 mod snapshots;
 mod spot;

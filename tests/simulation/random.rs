@@ -104,6 +104,7 @@ impl Shape {
             )
         };
         let most = nodes + 3;
+        let rollout = 20 + 3 * cold_start;
         let start = if cold_start % 2 == 0 {
             format!("cold_start: {{uniform: {{min: 1s, max: {cold_start}s}}}}")
         } else {
@@ -138,6 +139,7 @@ services:
         replicas: {replicas}
         {start}
         readiness: {{period: 3s}}
+        rollouts: [{rollout}s]
         grace: {grace}s
 traffic:
   - {{name: first, {tokens} priority: {first}, arrivals: {{gamma: {{rate: {rate}/s, cv: {cv}}}}}, client: {client}}}

@@ -7,6 +7,7 @@ use scaletwin_core::input::{At, Problem, Problems};
 use scaletwin_core::random::Law;
 use scaletwin_core::record::LatencyMetric;
 use scaletwin_core::units::Quantity;
+use scaletwin_sim::cluster::rollout::UpdateStrategy;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
 
@@ -142,6 +143,9 @@ fn deployment(
         let problem = Problem::error(&written.place, "the stages of a start need nodes");
         problems.push(problem.hint("add clusters: with a node pool, or write cold_start:"));
     }
+    if !spec.rollouts.value.is_sorted_by(|a, b| a < b) {
+        problems.error(&spec.rollouts.place, "the instants of rollouts: ascend");
+    }
     let settings = DeploymentSettings {
         target: TargetName::new(target),
         name: spec.name.value.clone(),
@@ -156,6 +160,11 @@ fn deployment(
         cold_start: cold_start.unwrap_or(if llm { LLM_COLD_START } else { COLD_START }),
         readiness: Readiness { initial_delay: spec.readiness.initial_delay, period: spec.readiness.period },
         grace: spec.grace,
+        update: UpdateStrategy {
+            max_surge: spec.update.max_surge.0,
+            max_unavailable: spec.update.max_unavailable.0,
+        },
+        rollouts: spec.rollouts.value.clone(),
     };
     Some(DeploymentModel { settings, engine, usage })
 }

@@ -4,6 +4,7 @@ use scaletwin_core::input::{At, Node, Problem, Problems, Read, Shape, Value, sug
 use scaletwin_core::random::Distributed;
 use scaletwin_core::record::{LatencyMetric, Objective, Slo};
 use scaletwin_core::units::{Bytes, Quantity, Span};
+use scaletwin_sim::cluster::rollout::Amount;
 use scaletwin_sim::cluster::routing::Routing;
 use serde_json::json;
 
@@ -67,8 +68,61 @@ scaletwin_core::keys! {
         pub readiness: ReadinessSpec = ReadinessSpec::default(),
         /// How long a replica that is deleted may finish its requests (`terminationGracePeriodSeconds`).
         pub grace: Span = Span::from_secs(30),
+        /// How a rollout goes.
+        pub update: UpdateSpec = UpdateSpec::default(),
+        /// When rollouts begin: all replicas are replaced, with a new image.
+        pub rollouts: At<Vec<Span>> = Vec::new(),
         /// What a replica uses.
         pub usage: UsageSpec = UsageSpec::default(),
+    }
+}
+
+scaletwin_core::keys! {
+    /// How a rollout goes (`strategy.rollingUpdate` of a Deployment).
+    #[derive(Debug, Clone, Default)]
+    pub struct UpdateSpec {
+        /// Replicas beyond the wanted number: a number, or a share of it that is rounded up.
+        pub max_surge: AmountSpec = AmountSpec(Amount::Percent(25)),
+        /// Replicas of the wanted number that may not be ready: a number, or a share of it that is rounded down.
+        pub max_unavailable: AmountSpec = AmountSpec(Amount::Percent(25)),
+    }
+}
+
+/// A number, or a share such as `25%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AmountSpec(pub Amount);
+
+impl Default for AmountSpec {
+    fn default() -> AmountSpec {
+        AmountSpec(Amount::Percent(25))
+    }
+}
+
+impl Read for AmountSpec {
+    fn read(node: &Node, problems: &mut Problems) -> Option<AmountSpec> {
+        if let Value::Int(_) = node.value {
+            return u16::read(node, problems).map(|number| AmountSpec(Amount::Number(number.into())));
+        }
+        let percent = match &node.value {
+            Value::Text(text) => text.strip_suffix('%').and_then(|number| number.parse::<u16>().ok()),
+            _ => None,
+        };
+        if percent.is_none() {
+            let message = format!("expected {}, found {}", Self::shape().phrase, node.kind());
+            problems.error(&node.place, message);
+        }
+        percent.map(|percent| AmountSpec(Amount::Percent(percent.into())))
+    }
+
+    fn shape() -> Shape {
+        Shape::new("a number or a share such as 25%", json!({"type": ["integer", "string"]}))
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(match self.0 {
+            Amount::Number(number) => number.to_string(),
+            Amount::Percent(percent) => format!("{percent}%"),
+        })
     }
 }
 

@@ -5,6 +5,8 @@ use scaletwin_core::control::{Bounds, Resources};
 use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
+use super::rollout::ReplicaSet;
+
 /// The number of a node, in the order of launches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
@@ -52,7 +54,7 @@ pub struct InPool(pub Entity);
 pub struct PoolNodes(Vec<Entity>);
 
 /// A deployment, by its place among all deployments.
-#[derive(Component, Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Component, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deployment {
     /// Its place.
     pub place: usize,
@@ -62,6 +64,10 @@ pub struct Deployment {
     pub created: u32,
     /// Bounds set by a planner.
     pub bounds: Bounds,
+    /// Its ReplicaSets, the oldest first; the last is that of the present revision.
+    pub sets: Vec<ReplicaSet>,
+    /// The wanted number that they were last in line with.
+    pub in_line_with: i32,
 }
 
 /// A replica.
@@ -71,6 +77,8 @@ pub struct Replica {
     pub id: ReplicaId,
     /// Its number within its deployment.
     pub ordinal: u32,
+    /// The revision of its deployment that it is of.
+    pub revision: u32,
     /// When it was created.
     pub created: Time,
     /// When it got its node.

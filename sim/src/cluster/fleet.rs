@@ -16,6 +16,7 @@ use super::entities::{
 };
 use super::ledger::Account;
 use super::lifecycle::{Change, Changes, Index, Now, Settings, schedule, share_of_node};
+use super::rollout::ReplicaSet;
 use super::settings::{ClusterSettings, DeploymentSettings, PoolSettings};
 
 /// The modelled fleet.
@@ -83,7 +84,14 @@ impl Fleet {
             index.stock_outs.push(None);
         }
         for place in 0..deployments.len() {
-            let deployment = Deployment { place, wanted: 0, created: 0, bounds: Bounds::default() };
+            let deployment = Deployment {
+                place,
+                wanted: 0,
+                created: 0,
+                bounds: Bounds::default(),
+                sets: vec![ReplicaSet { revision: 0, spec: 0 }],
+                in_line_with: 0,
+            };
             index.deployments.push(world.spawn(deployment).id());
         }
         let accounts = vec![Account::new(deployments.len()); pools.len()];
@@ -146,6 +154,21 @@ impl Fleet {
         if let Some(mut deployment) = self.world.get_mut::<Deployment>(entity) {
             deployment.wanted = replicas;
         }
+    }
+
+    /// Begins a rollout: replicas of a new revision take the place of those there are, with the next [`Fleet::settle`]s.
+    pub fn roll_out(&mut self, place: usize) {
+        let entity = self.index().deployments[place];
+        if let Some(mut deployment) = self.world.get_mut::<Deployment>(entity) {
+            let revision = deployment.sets.last().map_or(0, |set| set.revision + 1);
+            deployment.sets.push(ReplicaSet { revision, spec: 0 });
+        }
+    }
+
+    /// Whether a rollout of a deployment is under way.
+    #[must_use]
+    pub fn is_rolling(&self, place: usize) -> bool {
+        self.deployment_entity(place).sets.len() > 1
     }
 
     /// Bounds what may be wanted of a deployment.
@@ -621,7 +644,9 @@ impl Fleet {
             .values()
             .filter_map(|e| Some((self.world.get::<Node>(*e)?.clone(), self.pool_of(*e))));
         SavedFleet {
-            deployments: (0..index.deployments.len()).map(|place| *self.deployment_entity(place)).collect(),
+            deployments: (0..index.deployments.len())
+                .map(|place| self.deployment_entity(place).clone())
+                .collect(),
             nodes: nodes.collect(),
             replicas: replicas.collect(),
             next_replica: index.next_replica,
@@ -643,7 +668,7 @@ impl Fleet {
         fleet.accounts.clone_from(&saved.accounts);
         for deployment in &saved.deployments {
             let entity = fleet.index().deployments[deployment.place];
-            fleet.world.entity_mut(entity).insert(*deployment);
+            fleet.world.entity_mut(entity).insert(deployment.clone());
         }
         for (node, pool) in &saved.nodes {
             let pool = fleet.index().pools[*pool];

@@ -13,6 +13,7 @@ use super::entities::{
     Deployment, DeploymentReplicas, InPool, Node, NodeId, NodeReplicas, OfDeployment, OnNode, Pool, Replica,
     ReplicaId,
 };
+use super::rollout;
 use super::settings::{DeploymentSettings, PoolSettings};
 
 /// The present instant.
@@ -90,8 +91,33 @@ pub enum Change {
 pub fn schedule() -> Schedule {
     let mut schedule = Schedule::default();
     schedule.set_executor(bevy_ecs::schedule::SingleThreadedExecutor::new());
-    schedule.add_systems((delete_surplus, create_missing, place_pending).chain());
+    schedule.add_systems((roll, delete_surplus, create_missing, place_pending).chain());
     schedule
+}
+
+/// Brings the ReplicaSets of each deployment in line with what is wanted and ready.
+fn roll(
+    index: Res<Index>,
+    settings: Res<Settings>,
+    mut deployments: Query<(&mut Deployment, Option<&DeploymentReplicas>)>,
+    replicas: Query<&Replica>,
+) {
+    for entity in &index.deployments {
+        let Ok((mut deployment, of)) = deployments.get_mut(*entity) else { continue };
+        let ready = |revision: u32| {
+            let counts = |entity: &Entity| {
+                replicas.get(*entity).is_ok_and(|replica| {
+                    replica.deleted.is_none() && replica.ready.is_some() && replica.revision == revision
+                })
+            };
+            of.map_or(0, |of| of.iter().filter(counts).count())
+        };
+        let count = |replicas: i32| usize::try_from(replicas).unwrap_or(0);
+        let change = (count(deployment.in_line_with), count(deployment.wanted));
+        deployment.in_line_with = deployment.wanted;
+        let strategy = &settings.deployments[deployment.place].update;
+        rollout::reconcile(&mut deployment.sets, change, strategy, ready);
+    }
 }
 
 /// Which of two replicas of a deployment goes first: ReplicaSet's ranking. Without a node before with one, starting
@@ -121,7 +147,7 @@ fn delete_surplus(
 ) {
     for entity in &index.deployments {
         let Ok((deployment, Some(of))) = deployments.get(*entity) else { continue };
-        let mut living: Vec<(Rank, Entity)> = Vec::new();
+        let mut living: Vec<(Rank, Entity, u32)> = Vec::new();
         for entity in of.iter() {
             let Ok((replica, node)) = replicas.get(entity) else { continue };
             if replica.deleted.is_none() {
@@ -133,14 +159,21 @@ fn delete_surplus(
                 let neighbours = node
                     .and_then(|node| nodes.get(node.0).ok())
                     .map_or(0, |on| on.iter().filter(counts).count());
-                living.push((rank(replica, node.is_some(), neighbours, now.0), entity));
+                living.push((rank(replica, node.is_some(), neighbours, now.0), entity, replica.revision));
             }
         }
-        let wanted = usize::try_from(deployment.wanted).unwrap_or(0);
-        let surplus = living.len().saturating_sub(wanted);
         living.sort_by(|a, b| a.0.cmp(&b.0));
-        for (_, entity) in living.into_iter().take(surplus) {
+        let mut surplus: BTreeMap<u32, usize> = BTreeMap::new();
+        for (_, _, revision) in &living {
+            *surplus.entry(*revision).or_default() += 1;
+        }
+        for set in &deployment.sets {
+            surplus.entry(set.revision).and_modify(|living| *living = living.saturating_sub(set.spec));
+        }
+        for (_, entity, revision) in living {
+            let Some(left) = surplus.get_mut(&revision).filter(|left| **left > 0) else { continue };
             if let Ok((mut replica, _)) = replicas.get_mut(entity) {
+                *left -= 1;
                 replica.deleted = Some(now.0);
                 changes.0.push(Change::Deleted { replica: replica.id, deployment: deployment.place });
             }
@@ -169,16 +202,23 @@ fn create_missing(
 ) {
     for entity in index.deployments.clone() {
         let Ok((mut deployment, of)) = deployments.get_mut(entity) else { continue };
-        let is_living =
-            |entity: &Entity| replicas.get(*entity).is_ok_and(|replica| replica.deleted.is_none());
-        let living = of.map_or(0, |of| of.iter().filter(is_living).count());
-        let wanted = usize::try_from(deployment.wanted).unwrap_or(0);
-        for _ in living..wanted {
+        let mut missing: Vec<u32> = Vec::new();
+        for set in &deployment.sets {
+            let is_living = |entity: &Entity| {
+                replicas
+                    .get(*entity)
+                    .is_ok_and(|replica| replica.deleted.is_none() && replica.revision == set.revision)
+            };
+            let living = of.map_or(0, |of| of.iter().filter(is_living).count());
+            missing.extend((living..set.spec).map(|_| set.revision));
+        }
+        for revision in missing {
             let id = ReplicaId(index.next_replica);
             index.next_replica += 1;
             let replica = Replica {
                 id,
                 ordinal: deployment.created,
+                revision,
                 created: now.0,
                 bound: None,
                 ready: None,

@@ -7,6 +7,8 @@ use scaletwin_core::random::Law;
 use scaletwin_core::units::{Span, Time};
 use serde::Serialize;
 
+use super::rollout::UpdateStrategy;
+
 /// A cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusterSettings {
@@ -96,6 +98,10 @@ pub struct DeploymentSettings {
     pub readiness: Readiness,
     /// How long a replica that is deleted may finish its requests.
     pub grace: Span,
+    /// How rollouts go.
+    pub update: UpdateStrategy,
+    /// When rollouts begin, ascending.
+    pub rollouts: Vec<Span>,
 }
 
 impl DeploymentSettings {

@@ -68,6 +68,11 @@ pub enum Event {
     },
     /// A replica takes requests.
     ReplicaReady(ReplicaId),
+    /// A rollout of a deployment begins.
+    Rollout {
+        /// The place of the deployment.
+        deployment: u32,
+    },
     /// A replica that is being deleted has had its time.
     GraceOver(ReplicaId),
     /// Replicas come, go and find nodes.

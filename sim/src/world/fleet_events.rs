@@ -109,6 +109,16 @@ impl World {
         }
         self.state.services[service].router.add(slot);
         self.empty_queue(service, calendar);
+        if self.fleet.is_rolling(deployment) {
+            calendar.soon(Phase::Place, Event::Lifecycle);
+        }
+    }
+
+    /// A rollout of a deployment begins, with a new image.
+    pub(super) fn rollout_begins(&mut self, deployment: usize, calendar: &mut Calendar<Event>) {
+        self.fleet.roll_out(deployment);
+        self.forget_image(deployment);
+        calendar.soon(Phase::Place, Event::Lifecycle);
     }
 
     /// A replica is to go: at once if it has no requests, else when it has finished them or its grace is over.

@@ -156,6 +156,11 @@ impl Run {
         for pool in (0u32..).take(world.fleet.accounts().len()) {
             world.plan_market(pool, 0, calendar);
         }
+        for (place, model) in (0u32..).zip(&settings.deployments) {
+            for at in &model.settings.rollouts {
+                calendar.at(Time::ZERO + *at, Phase::Complete, Event::Rollout { deployment: place });
+            }
+        }
         world.plan_control(calendar);
     }
 

@@ -79,6 +79,8 @@ pub(super) struct StartUps {
     planned: Option<(Time, Ticket)>,
     /// What each node has, by number.
     kept: BTreeMap<NodeId, BTreeSet<u32>>,
+    /// What has been replaced since the start: nodes that had it beforehand do not have the new one.
+    renewed: BTreeSet<u32>,
     /// What is on its way to a node.
     fetching: BTreeSet<(NodeId, u32)>,
 }
@@ -209,7 +211,8 @@ impl World {
         let Some(start_up) = &model.settings.start_up else { return Need::Nothing };
         let has = |name: &str| self.has(starting.node, self.artifacts.number(name));
         let download = |artifact: &Artifact, name: String| {
-            if artifact.present || has(&name) {
+            let renewed = self.state.start_ups.renewed.contains(&self.artifacts.number(&name));
+            if (artifact.present && !renewed) || has(&name) {
                 return Need::Nothing;
             }
             Need::Artifact { number: self.artifacts.number(&name), bytes: artifact.bytes }
@@ -385,6 +388,18 @@ impl World {
             if matches!(self.need(id, starting), Need::Nothing) && self.next_stage(id, calendar) {
                 self.go_on(id, calendar);
             }
+        }
+    }
+
+    /// A deployment has a new image: no node has it, nor what was compiled for it.
+    pub(super) fn forget_image(&mut self, deployment: usize) {
+        let model = &self.settings.deployments[deployment];
+        let Some(start_up) = &model.settings.start_up else { return };
+        let mut names = vec![compiled_name(model)];
+        names.extend(start_up.image.iter().map(|image| image_name(&image.artifact)));
+        for number in names.iter().map(|name| self.artifacts.number(name)).collect::<Vec<_>>() {
+            self.state.start_ups.kept.values_mut().for_each(|kept| _ = kept.remove(&number));
+            self.state.start_ups.renewed.insert(number);
         }
     }
 

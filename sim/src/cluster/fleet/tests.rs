@@ -48,6 +48,8 @@ fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
         start_up: None,
         readiness: Readiness::default(),
         grace: Span::from_secs(30),
+        update: Default::default(),
+        rollouts: Vec::new(),
     }]
 }
 
