@@ -2,6 +2,7 @@
 
 mod cluster;
 mod engine;
+mod market;
 pub(crate) mod policy;
 mod service;
 mod signals;
@@ -37,7 +38,7 @@ pub(crate) fn check(
     policy: &PolicyText<'_>,
     problems: &mut Problems,
 ) -> Option<(RunSettings, CheckedPolicy)> {
-    let clusters = cluster::clusters(&spec.clusters, problems);
+    let clusters = cluster::clusters(&spec.clusters, folder, problems);
     let (services, deployments) = service::services(spec, &clusters, problems);
     let (streams, start) = traffic::streams(spec, folder, &services, &deployments, problems);
     let signals = signals::signals(spec, &services, &deployments, problems);

@@ -106,8 +106,8 @@ struct State {
     control: Option<(Time, crate::engine::Ticket)>,
     last_progress: Time,
     window_start: Time,
-    /// What was billed at the start of the window, by pool. Below 0 after a warm-up that ended within it.
-    window_bill: Vec<i128>,
+    /// What had been spent at the start of the window, dollars. Below 0 after a warm-up that ended within it.
+    window_bill: f64,
     /// Signals that controllers have published.
     published: std::collections::BTreeMap<String, f64>,
     start_ups: StartUps,
@@ -178,6 +178,7 @@ impl Model for World {
             Event::NodeTold(node) => self.node_is_told(node, calendar),
             Event::NodeReclaimed(node) => self.node_is_reclaimed(node, calendar)?,
             Event::Market { pool, step } => self.capacity_changes(pool, step, calendar),
+            Event::Price { pool, step } => self.price_changes(pool, step, calendar),
             Event::StageOver(replica) => self.stage_is_over(replica, calendar),
             Event::Downloaded => self.downloads_end(calendar),
             Event::Fetched { node, artifact } => self.node_has(node, artifact, calendar),

@@ -16,7 +16,9 @@
 
 use scaletwin_core::record::{Outcome, RunRecord};
 
-use crate::running::{record, requests};
+use scaletwin_scenarios::Scenario;
+
+use crate::running::{record, requests, start};
 
 fn scenario(spot: &str, service: &str, more: &str) -> String {
     format!(
@@ -106,4 +108,30 @@ fn without_capacity_the_provisioner_falls_back_to_the_next_pool() {
         "of the other pool"
     );
     assert_eq!(outcomes(&record).1, 0);
+}
+
+#[test]
+fn capacity_and_prices_come_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    // Obtainable up to 900 s, and again from 1500 s on; the series begins 100 s before t = 0.
+    std::fs::write(
+        folder.path().join("capacity.csv"),
+        "t_s,here-a,there\n0,1,0\n500,1,0\n1000,0,1\n1600,1,0\n",
+    )
+    .unwrap();
+    let prices = "timestamp,availability_zone,instance_type,spot_price_usd_per_hour\n\
+                  2020-01-01T00:10:00Z,a,own,7.2\n2020-01-01T00:00:00Z,a,own,3.6\n2020-01-01T00:00:00Z,b,own,9\n";
+    std::fs::write(folder.path().join("prices.csv"), prices).unwrap();
+    let spot = "{notice: 1m, availability: {path: capacity.csv, column: here-a, nodes: 5, from: 100s}}";
+    let text = scenario(spot, "2s", "").replace("price_usd_per_hour: 3.6", "prices: {path: prices.csv}");
+    let scenario =
+        Scenario::parse("test.yaml", &text, folder.path()).unwrap_or_else(|problems| panic!("{problems}"));
+    let pool = start(&scenario).finish().unwrap().summary.node_pools.remove(0);
+    // The node of the start is told at 900 s and gone at 960 s. From then on the provisioner finds no capacity; its next try
+    // after 1500 s is not earlier than 3 minutes after the last.
+    assert_eq!(pool.interruptions, Some(1));
+    let first = (600.0 * 3.6 + 360.0 * 7.2) / 3600.0;
+    let second = pool.node_hours - 960.0 / 3600.0;
+    assert!(second > 0.0 && second <= 300.0 / 3600.0, "{second}");
+    assert!((pool.cost_usd.unwrap() - first - second * 7.2).abs() < 1e-9);
 }

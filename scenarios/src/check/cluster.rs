@@ -1,19 +1,26 @@
 //! Clusters and node pools.
 
+use std::path::Path;
+
 use scaletwin_core::control::Resources;
 use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
 use scaletwin_hardware::{InstanceType, accelerators, instance_type, instance_types};
+use scaletwin_sim::cluster::ledger::Billing;
 use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings, SpotSettings};
 
-use super::check_names;
+use super::{check_names, market};
 use crate::spec::cluster::{Capacity, ClusterSpec, NodePoolSpec, SpotSpec};
 
 /// From launch to ready, seconds: Karpenter on AWS (devfloor9 playbook).
 const PROVISIONING: Law = Law::Uniform { min: 45.0, max: 90.0 };
 
-pub(super) fn clusters(specs: &[At<ClusterSpec>], problems: &mut Problems) -> Vec<ClusterSettings> {
+pub(super) fn clusters(
+    specs: &[At<ClusterSpec>],
+    folder: &Path,
+    problems: &mut Problems,
+) -> Vec<ClusterSettings> {
     check_names("cluster", specs.iter().map(|spec| &spec.name), problems);
     let cluster = |spec: &At<ClusterSpec>| {
         let pools = &spec.node_pools;
@@ -21,14 +28,14 @@ pub(super) fn clusters(specs: &[At<ClusterSpec>], problems: &mut Problems) -> Ve
         if pools.value.is_empty() {
             problems.error(&pools.place, "a cluster has at least one node pool");
         }
-        let pools = pools.value.iter().filter_map(|spec| pool(spec, problems)).collect();
+        let pools = pools.value.iter().filter_map(|spec| pool(spec, folder, problems)).collect();
         let registry_bandwidth = spec.registry_bandwidth.map(Bandwidth::as_bytes_per_second);
         ClusterSettings { name: spec.name.value.clone(), registry_bandwidth, pools }
     };
     specs.iter().map(cluster).collect()
 }
 
-fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings> {
+fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Option<PoolSettings> {
     let known = instance_type(&spec.instance_type);
     if known.is_none() && (spec.cpu.is_none() || spec.memory.is_none()) {
         let names: Vec<_> = instance_types().iter().map(|known| known.name.as_str()).collect();
@@ -42,6 +49,12 @@ fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings
         problems.error(&spec.place, "cores are at least 0");
     }
     let gpus = spec.gpus.unwrap_or_else(|| known.map_or(0, |known| known.gpus));
+    let history = spec.prices.as_ref().map(|prices| market::prices(prices, spec, folder, problems));
+    if let (Some(_), Some(prices)) = (spec.price_usd_per_hour, &spec.prices) {
+        let problem = Problem::error(&prices.place, "a price is one number or a history, not both");
+        problems.push(problem.hint("remove price_usd_per_hour: or prices:"));
+    }
+    let at_start = history.as_ref().and_then(|prices| prices.first()).map(|(_, price)| *price);
     Some(PoolSettings {
         name: spec.name.value.clone(),
         instance_type: spec.instance_type.value.clone(),
@@ -53,28 +66,36 @@ fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings
             gpu_milli: i64::from(gpus) * 1_000,
         },
         accelerator: accelerator(spec, known, gpus, problems),
-        price_usd_per_hour: price(spec, known),
+        price_usd_per_hour: at_start.or_else(|| price(spec, known)),
+        prices: history.unwrap_or_default().into_iter().skip(1).collect(),
+        billing: Billing { minimum: spec.billing.minimum, granularity: spec.billing.granularity },
         min_nodes: spec.nodes.min,
         max_nodes: spec.nodes.max,
         provisioning: spec.provisioning.as_ref().map_or(PROVISIONING, |written| written.law.clone()),
         download: spec.download.as_bytes_per_second(),
-        spot: spec.spot.as_ref().map(|written| spot(spec, written, problems)),
+        spot: spec.spot.as_ref().map(|written| spot(spec, written, folder, problems)),
     })
 }
 
-fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, problems: &mut Problems) -> SpotSettings {
+fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, folder: &Path, problems: &mut Problems) -> SpotSettings {
     if pool.capacity_type != Capacity::Spot {
         let problem = Problem::error(&spec.place, "only spot nodes are taken back");
         problems.push(problem.hint("write capacity_type: spot, or remove spot:"));
     }
-    if spec.lifetime.is_none() && spec.available.value.is_empty() {
+    if spec.lifetime.is_none() && spec.available.value.is_empty() && spec.availability.is_none() {
         let problem = Problem::error(&spec.place, "nothing says when nodes are taken back");
         problems.push(
             problem.hint("add lifetime: {exponential: {mean: 10h}}, or available: [{from: 1h, nodes: 0}]"),
         );
     }
-    let available: Vec<(Span, u32)> =
-        spec.available.value.iter().map(|step| (step.from, step.nodes)).collect();
+    let available: Vec<(Span, u32)> = match &spec.availability {
+        Some(series) => market::availability(series, folder, problems),
+        None => spec.available.value.iter().map(|step| (step.from, step.nodes)).collect(),
+    };
+    if let (Some(series), false) = (&spec.availability, spec.available.value.is_empty()) {
+        let problem = Problem::error(&series.place, "the capacity is a list or a series, not both");
+        problems.push(problem.hint("remove available: or availability:"));
+    }
     if !available.is_sorted_by(|a, b| a.0 < b.0) {
         problems.error(&spec.available.place, "the instants of available: ascend");
     }

@@ -3,7 +3,7 @@
 use scaletwin_core::control::CapacityType;
 use scaletwin_core::input::{At, Node, NonNegative, Problems, Read, Shape, Value};
 use scaletwin_core::random::Distributed;
-use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
+use scaletwin_core::units::{Bandwidth, Bytes, Civil, Quantity, Span};
 use serde_json::json;
 
 scaletwin_core::keys! {
@@ -53,6 +53,10 @@ scaletwin_core::keys! {
         pub price_usd_per_hour: Option<NonNegative> = None,
         /// What a node can download from image registry and object store. Default: 16 GB in 61 s, as Tensorfuse measured.
         pub download: Bandwidth = Bandwidth::bytes_per_second(262_000_000),
+        /// The price over time, from a file; it begins at t = 0.
+        pub prices: Option<At<PricesSpec>> = None,
+        /// How the provider counts a node's time.
+        pub billing: BillingSpec = BillingSpec::default(),
         /// How the provider takes spot nodes back. Without it, it does not.
         pub spot: Option<At<SpotSpec>> = None,
     }
@@ -70,6 +74,50 @@ scaletwin_core::keys! {
         /// How many nodes can be had from an instant on. Before the first: as many as one wants. What is above, the provider
         /// takes back, the youngest first.
         pub available: At<Vec<AvailableSpec>> = Vec::new(),
+        /// The same from a file.
+        pub availability: Option<At<AvailabilitySpec>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A series of what could be had: CSV, also with `.gz`, with a column `t_s` of seconds and one for each zone.
+    #[derive(Debug, Clone)]
+    pub struct AvailabilitySpec {
+        /// The file, relative to the scenario's folder.
+        pub path: At<String>,
+        /// The column.
+        pub column: At<String>,
+        /// Nodes that can be had for each 1 in the column.
+        pub nodes: u32 = 1,
+        /// The instant of the series that is t = 0.
+        pub from: Span = Span::ZERO,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A history of prices: CSV, also with `.gz`, with the columns `timestamp`, `availability_zone`, `instance_type` and
+    /// `spot_price_usd_per_hour`.
+    #[derive(Debug, Clone)]
+    pub struct PricesSpec {
+        /// The file, relative to the scenario's folder.
+        pub path: At<String>,
+        /// The zone. Default: that of the pool.
+        pub zone: Option<At<String>> = None,
+        /// The instance type. Default: that of the pool.
+        pub instance_type: Option<At<String>> = None,
+        /// The instant of the history that is t = 0. Default: the first price.
+        pub from: Option<Civil> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How the provider counts a node's time. Clouds bill by the second; AWS and GCP bill a minute at least.
+    #[derive(Debug, Clone, Default)]
+    pub struct BillingSpec {
+        /// The least that is billed of a node.
+        pub minimum: Span = Span::ZERO,
+        /// What is billed of a node is a multiple of this. Default: its time to the nanosecond.
+        pub granularity: Span = Span::ZERO,
     }
 }
 

@@ -94,7 +94,9 @@ impl Fleet {
             };
             index.deployments.push(world.spawn(deployment).id());
         }
-        let accounts = vec![Account::new(deployments.len()); pools.len()];
+        let account =
+            |pool: &PoolSettings| Account::new(deployments.len(), pool.price_usd_per_hour, pool.billing);
+        let accounts = pools.iter().map(|(_, pool)| account(pool)).collect();
         world.insert_resource(index);
         world.insert_resource(Settings { deployments: deployments.to_vec(), pools });
         world.insert_resource(Now::default());
@@ -128,6 +130,11 @@ impl Fleet {
     #[must_use]
     pub fn accounts(&self) -> &[Account] {
         &self.accounts
+    }
+
+    /// From `now` on a node of a pool costs so much.
+    pub fn reprice(&mut self, pool: usize, now: Time, usd_per_hour: f64) {
+        self.accounts[pool].reprice(now, usd_per_hour);
     }
 
     /// Forgets what was billed before `now`.
@@ -559,7 +566,7 @@ impl Fleet {
             created: node.launched,
             ready_since: node.ready,
             cordoned: node.cordoned,
-            price_usd_per_hour: pool.price_usd_per_hour,
+            price_usd_per_hour: self.accounts[self.pool_of(entity)].price(),
             allocatable: pool.allocatable,
             pods: pods.collect(),
         })
@@ -587,7 +594,7 @@ impl Fleet {
             instance_type: pool.instance_type.clone(),
             zone: pool.zone.clone(),
             capacity_type: pool.capacity_type,
-            price_usd_per_hour: pool.price_usd_per_hour,
+            price_usd_per_hour: self.accounts[place].price(),
             allocatable: pool.allocatable,
             min_nodes: pool.min_nodes,
             room: pool.max_nodes.saturating_sub(nodes),

@@ -7,6 +7,7 @@ use scaletwin_core::random::Law;
 use scaletwin_core::units::{Span, Time};
 use serde::Serialize;
 
+use super::ledger::Billing;
 use super::rollout::UpdateStrategy;
 
 /// A cluster.
@@ -37,6 +38,10 @@ pub struct PoolSettings {
     pub accelerator: Option<String>,
     /// The price of a node, dollars per hour.
     pub price_usd_per_hour: Option<f64>,
+    /// Later prices from an instant on, ascending.
+    pub prices: Vec<(Span, f64)>,
+    /// How the provider counts a node's time.
+    pub billing: Billing,
     /// The fewest nodes, which are there at the start.
     pub min_nodes: u32,
     /// The most nodes.

@@ -55,6 +55,13 @@ pub enum Event {
         /// Which change.
         step: u32,
     },
+    /// The price of a pool changes.
+    Price {
+        /// The place of the pool.
+        pool: u32,
+        /// Which change.
+        step: u32,
+    },
     /// A stage of a replica's start is over.
     StageOver(ReplicaId),
     /// A download ends.

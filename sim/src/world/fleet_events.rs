@@ -221,6 +221,22 @@ impl World {
         }
     }
 
+    /// Plans the changes of a pool's price from `step` on.
+    pub(super) fn plan_price(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
+        if let Some((from, _)) = self.fleet.pool(pool as usize).1.prices.get(step as usize) {
+            let at = Time::ZERO + *from;
+            calendar.at(at.max(calendar.now()), Phase::Fail, Event::Price { pool, step });
+        }
+    }
+
+    /// The price of a pool changes.
+    pub(super) fn price_changes(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
+        if let Some((_, price)) = self.fleet.pool(pool as usize).1.prices.get(step as usize).copied() {
+            self.fleet.reprice(pool as usize, calendar.now(), price);
+        }
+        self.plan_price(pool, step + 1, calendar);
+    }
+
     /// The provider has more or less capacity: what is too much, it takes back.
     pub(super) fn capacity_changes(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
         for node in self.fleet.beyond_capacity(pool as usize, calendar.now()) {

@@ -13,7 +13,6 @@ use super::replica::{Engine, Serving};
 use super::settings::{EngineSettings, GpuSettings};
 use super::start_up::StageMeter;
 use crate::cluster::entities::ReplicaId;
-use crate::cluster::ledger::dollars;
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::{Exposed, GpuFigures, from_start, values};
 use crate::scrape::history::{SeriesKey, Subject};
@@ -252,7 +251,8 @@ impl World {
         if length == 0 {
             return;
         }
-        let usd_per_hour = self.usd_per_hour(now, length);
+        let spent = self.spent(now);
+        let usd_per_hour = spent.map(|spent| (spent - self.state.window_bill) * 3.6e12 / length as f64);
         for (place, service) in self.state.services.iter().enumerate() {
             let (mut wanted, mut ready) = (0, 0);
             for (meter, model) in self.state.deployments.iter().zip(&self.settings.deployments) {
@@ -274,19 +274,14 @@ impl World {
         for meter in &mut self.state.deployments {
             meter.window = meter.integrals(now);
         }
-        self.state.window_bill =
-            self.fleet.accounts().iter().map(|account| account.billed_nanos(now).cast_signed()).collect();
+        self.state.window_bill = spent.unwrap_or(0.0);
         self.state.window_start = now;
     }
 
-    fn usd_per_hour(&self, now: Time, length: u64) -> Option<f64> {
-        let pools = self.fleet.accounts().iter().enumerate();
-        let costs = pools.map(|(place, account)| {
-            let billed = account.billed_nanos(now).cast_signed() - self.state.window_bill[place];
-            let nodes = billed as f64 / length as f64;
-            self.fleet.pool(place).1.price_usd_per_hour.map(|price| nodes * price)
-        });
-        let costs: Option<Vec<f64>> = costs.collect();
+    /// What all nodes have cost up to `now`, dollars, if every pool has a price.
+    fn spent(&self, now: Time) -> Option<f64> {
+        let accounts = self.fleet.accounts();
+        let costs: Option<Vec<f64>> = accounts.iter().map(|account| account.cost(now)).collect();
         costs.filter(|costs| !costs.is_empty()).map(|costs| costs.iter().sum())
     }
 
@@ -306,9 +301,7 @@ impl World {
             serving.preemptions_before = serving.engine.preemptions();
         }
         self.state.measuring = true;
-        for (bill, account) in self.state.window_bill.iter_mut().zip(self.fleet.accounts()) {
-            *bill -= account.billed_nanos(now).cast_signed();
-        }
+        self.state.window_bill -= self.spent(now).unwrap_or(0.0);
         self.fleet.reopen_accounts(now);
         self.state.gpu_busy.iter_mut().for_each(|busy| *busy = 0);
         self.state.deployments.iter_mut().for_each(|meter| meter.restart(now));
@@ -368,12 +361,7 @@ impl World {
 
     /// The cost of the node time that a deployment held.
     fn held_cost(&self, deployment: usize, now: Time) -> f64 {
-        let pools = self.fleet.accounts().iter().enumerate();
-        let costs = pools.map(|(place, account)| {
-            let price = self.fleet.pool(place).1.price_usd_per_hour.unwrap_or(0.0);
-            dollars(account.held_nanos(deployment, now), price)
-        });
-        costs.sum()
+        self.fleet.accounts().iter().map(|account| account.held_cost(deployment, now)).sum()
     }
 
     fn deployment_summary(&self, place: usize, now: Time, priced: bool) -> DeploymentSummary {
@@ -416,7 +404,7 @@ impl World {
             capacity_type: pool.capacity_type,
             node_hours: hours,
             gpu_hours: hours * gpus,
-            cost_usd: pool.price_usd_per_hour.map(|price| dollars(billed, price)),
+            cost_usd: self.fleet.accounts()[place].cost(now),
             interruptions: pool.spot.as_ref().map(|_| self.fleet.accounts()[place].interruptions()),
             gpu_busy_share: (billed * gpus > 0.0)
                 .then(|| self.state.gpu_busy[place] as f64 / (billed * gpus)),

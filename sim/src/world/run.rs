@@ -155,6 +155,7 @@ impl Run {
         }
         for pool in (0u32..).take(world.fleet.accounts().len()) {
             world.plan_market(pool, 0, calendar);
+            world.plan_price(pool, 0, calendar);
         }
         for (place, model) in (0u32..).zip(&settings.deployments) {
             for at in &model.settings.rollouts {
@@ -326,7 +327,7 @@ impl State {
             control: None,
             last_progress: Time::ZERO,
             window_start: Time::ZERO,
-            window_bill: vec![0; pools],
+            window_bill: 0.0,
             published: Default::default(),
             start_ups: Default::default(),
         }

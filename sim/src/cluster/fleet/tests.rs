@@ -24,6 +24,8 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         allocatable: gpus(2_000),
         accelerator: None,
         price_usd_per_hour: Some(3.0),
+        prices: Vec::new(),
+        billing: Default::default(),
         min_nodes,
         max_nodes: 3,
         provisioning: Law::Constant { value: 60.0 },
