@@ -309,6 +309,7 @@ fn refuse(error: &TraceError, name: &At<String>, problems: &mut Problems) {
     let problem = Problem::error(&name.place, error.headline());
     problems.push(match &error.hint {
         Some(hint) => problem.hint(hint.clone()),
+        None if !error.path.exists() => problem.hint("paths are relative to the scenario's folder"),
         None => problem,
     });
 }

@@ -300,10 +300,7 @@ impl TraceReader {
 
 /// The text of a file, whether compressed or not, and the length of the file in bytes.
 fn input_of(path: &Path, read: &Arc<AtomicU64>) -> Result<(Input, u64), TraceError> {
-    let unreadable = |error: io::Error| {
-        let error = TraceError::file(path, format!("cannot be read: {error}"));
-        error.hint("paths are relative to the scenario's folder")
-    };
+    let unreadable = |error: io::Error| TraceError::file(path, format!("cannot be read: {error}"));
     let mut file = File::open(path).map_err(unreadable)?;
     let mut magic = [0; 2];
     let begins = file.read(&mut magic).map_err(unreadable)?;
