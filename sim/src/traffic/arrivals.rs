@@ -233,10 +233,13 @@ mod tests {
 
     /// The numbers of requests in windows of `width` seconds.
     fn counts(instants: &[f64], width: f64) -> Vec<f64> {
-        let last = instants.last().copied().unwrap_or(0.0);
-        let mut counts = vec![0.0; (last / width) as usize];
+        let window = |at: f64| {
+            let whole = Span::from_secs_f64(at / width).expect("an instant").as_secs();
+            usize::try_from(whole).expect("a number of windows")
+        };
+        let mut counts = vec![0.0; window(instants.last().copied().unwrap_or(0.0))];
         for at in instants {
-            if let Some(count) = counts.get_mut((at / width) as usize) {
+            if let Some(count) = counts.get_mut(window(*at)) {
                 *count += 1.0;
             }
         }

@@ -312,6 +312,9 @@ fn a_histogram_is_even_within_its_buckets() {
     assert!((law.mean() - (500.0 + 3_000.0 + 2_000.0) / 40.0).abs() < 1e-9, "{}", law.mean());
 }
 
+/// An instant, tokens, a priority, a service time, and what is shared.
+type Drawn = (u64, Option<u32>, Option<u32>, Option<i32>, Option<u64>, Option<(u64, u32)>);
+
 proptest! {
     #[test]
     fn damaged_fixtures_do_not_panic(
@@ -339,7 +342,7 @@ proptest! {
             1..20,
         ),
     ) {
-        let row = |(at, prompt, output, priority, service, group): (u64, Option<u32>, _, _, Option<u64>, Option<(u64, u32)>)| {
+        let row = |(at, prompt, output, priority, service, group): Drawn| {
             let run = group.filter(|_| prompt.is_some()).map(|(group, length)| [Run { group, offset: 0, length }].into());
             Row { prompt_tokens: prompt, output_tokens: output, priority, service: service.map(Span::from_nanos), prefix: run, ..Row::bare(RowTime::Offset(Span::from_nanos(at))) }
         };
