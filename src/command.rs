@@ -4,3 +4,4 @@ pub(crate) mod completions;
 pub(crate) mod policies;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod trace;

@@ -34,6 +34,8 @@ enum Command {
     Schema(command::schema::Args),
     /// List the policies, or the keys of one
     Policies(command::policies::Args),
+    /// Look at traces, convert them, fit traffic to them, fetch them
+    Trace(command::trace::Args),
     /// Print a shell's completions
     Completions(command::completions::Args),
 }
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Run(args) => command::run::run(&args),
         Command::Schema(args) => command::schema::run(&args),
         Command::Policies(args) => command::policies::run(&args),
+        Command::Trace(args) => command::trace::run(&args),
         Command::Completions(args) => command::completions::run(&args),
     };
     match answer {

@@ -9,6 +9,7 @@ mod scaling;
 pub mod study;
 pub mod tables;
 pub mod text;
+pub mod traffic;
 pub mod verdict;
 
 pub use scaling::{Act, Scaling};

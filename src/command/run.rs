@@ -130,8 +130,9 @@ fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
         write_snapshot(&mut run, Time::ZERO + at, from, path)?;
     }
     driven.drive(&mut run, &progress)?;
-    let record = driven.close(run)?;
     progress.finish();
+    tell_left_out(&run);
+    let record = driven.close(run)?;
     let timing = timer.stop(&[&record.summary]);
     if let Some(folder) = driven.folder.take() {
         folder.finish(&record, &driven.scaling, &timing)?;
@@ -203,12 +204,23 @@ fn replication(args: &Args, scenario: &Scenario, seed: u64) -> Result<(Summary, 
         }
     }
     driven.drive(&mut run, &Progress::none())?;
+    // Each replication reads the same traces.
+    if args.seed.unwrap_or(scenario.settings().seed.0) == seed {
+        tell_left_out(&run);
+    }
     let record = driven.close(run)?;
     if let Some(folder) = driven.folder.take() {
         folder.finish(&record, &driven.scaling, &timer.stop(&[&record.summary]))?;
     }
     let met = require(args, &record)?;
     Ok((record.summary, met))
+}
+
+/// Says which rows of traces were left out: also with `--quiet`, because the run is without them.
+fn tell_left_out(run: &Run) {
+    for (stream, left_out) in run.left_out() {
+        tell(&format!("traffic {stream}: left out: {left_out}"));
+    }
 }
 
 fn start(scenario: &Scenario, seed: Seed) -> Result<Run, Failure> {

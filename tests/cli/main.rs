@@ -3,3 +3,4 @@
 mod output;
 mod program;
 mod refusals;
+mod traces;

@@ -4,18 +4,25 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use scaletwin_scenarios::{Scenario, library};
-use scaletwin_sim::traffic::trace::{TraceFormat, TraceReader};
+use scaletwin_sim::traffic::trace::{FORMATS, LogFields, Reading, TraceFormat, TraceReader};
 
-const FORMATS: [TraceFormat; 5] =
-    [TraceFormat::AzureLlm, TraceFormat::Mooncake, TraceFormat::Vidur, TraceFormat::Csv, TraceFormat::Jsonl];
+fn reading(format: TraceFormat) -> Reading {
+    let fields = LogFields { time: Some("4".into()), ..LogFields::default() };
+    Reading { fields, ..Reading::of(format) }
+}
 
 /// Reads a trace to its end or to its first error.
 fn read(bytes: &[u8], format: TraceFormat) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace");
     std::fs::write(&path, bytes).expect("a file");
-    if let Ok(mut reader) = TraceReader::open(&path, format, true) {
-        while let Ok(Some(_)) = reader.next_row() {}
+    if let Ok(mut reader) = TraceReader::open(&path, &reading(format)) {
+        // Some formats say how many requests there are, and are believed.
+        for _ in 0..100_000 {
+            if !matches!(reader.next_row(), Ok(Some(_))) {
+                break;
+            }
+        }
     }
 }
 
@@ -64,8 +71,8 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_as_a_trace_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), format in 0usize..5) {
-        read(&bytes, FORMATS[format]);
+    fn any_bytes_as_a_trace_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), format in prop::sample::select(&FORMATS[..])) {
+        read(&bytes, format);
     }
 
     #[test]
@@ -75,8 +82,8 @@ proptest! {
             "0.5,100,20", "arrival_seconds,prompt_tokens,output_tokens,priority,prefix_group,prefix_tokens", "1,2,3,4,5,6", "1.5,8,1,,,",
             "{\"timestamp\": 5, \"input_length\": 600, \"output_length\": 7, \"hash_ids\": [1, 2]}", "{\"arrival_seconds\": 1}", "{", "\"", ",,,", "1e308,1,1", "\u{feff}",
         ]), 0..8),
-        format in 0usize..5,
+        format in prop::sample::select(&FORMATS[..]),
     ) {
-        read(lines.join("\n").as_bytes(), FORMATS[format]);
+        read(lines.join("\n").as_bytes(), format);
     }
 }

@@ -2,19 +2,24 @@
 
 use std::path::Path;
 
-use scaletwin_core::input::{At, NonNegative, Problem, Problems};
+use scaletwin_core::input::{At, NonNegative, Positive, Problem, Problems};
 use scaletwin_core::random::{Distributed, GAMMA_CV, Law};
 use scaletwin_core::record::Outcome;
 use scaletwin_core::units::{Civil, Rate, Span, Time};
-use scaletwin_sim::traffic::arrivals::GeneratorSettings;
+use scaletwin_sim::traffic::arrivals::{GeneratorSettings, Process};
 use scaletwin_sim::traffic::clients::{ClientSettings, ClosedLoopSettings, RetrySettings};
+use scaletwin_sim::traffic::curve::Curve;
+use scaletwin_sim::traffic::sessions::SessionSettings;
 use scaletwin_sim::traffic::stream::{SourceSettings, StreamSettings, TraceSettings};
-use scaletwin_sim::traffic::trace::{RowTime, TraceReader};
+use scaletwin_sim::traffic::trace::{
+    Lengths, LogFields, Reading, RowTime, TraceError, TraceReader, bucket_quantiles, cdf,
+};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
 
 use super::{check_names, choose};
 use crate::spec::traffic::{
-    ArrivalsSpec, ClientSpec, ClientsSpec, EndsBy, RetryOn, RetrySpec, TraceSpec, TrafficSpec,
+    ArrivalsSpec, ClientSpec, ClientsSpec, EndsBy, LogFieldsSpec, RetryOn, RetrySpec, SessionsSpec,
+    TraceSpec, TrafficSpec,
 };
 use crate::spec::{End, ScenarioSpec};
 
@@ -80,43 +85,68 @@ impl Stream<'_> {
         deployments: &[DeploymentModel],
         problems: &mut Problems,
     ) -> Option<(SourceSettings, Option<Civil>)> {
-        let TrafficSpec { trace, arrivals, clients, .. } = &self.written.value;
-        match (trace, arrivals, clients) {
-            (Some(trace), None, None) => {
+        let TrafficSpec { trace, arrivals, clients, sessions, .. } = &self.written.value;
+        match (trace, arrivals, clients, sessions) {
+            (Some(trace), None, None, None) => {
                 let prefixes = deployments.iter().any(|model| {
                     model.settings.service == service
                         && matches!(&model.engine, EngineSettings::Continuous { config, .. } if config.enable_prefix_caching)
                 });
                 self.trace(trace, prefixes, problems)
             }
-            (None, Some(arrivals), None) => {
-                let gaps = gaps(arrivals, problems);
-                let (prompt_tokens, output_tokens) = self.tokens(problems)?;
-                self.check_ends(problems);
-                let generator = GeneratorSettings {
-                    gaps: gaps?,
-                    prompt_tokens,
-                    output_tokens,
-                    most_tokens: (MOST_TOKENS, MOST_TOKENS),
-                    requests: self.written.requests.as_ref().map(|requests| requests.value),
-                };
+            (None, Some(arrivals), None, None) => {
+                let generator = self.generator(arrivals, problems)?;
                 Some((SourceSettings::Generator(generator), None))
             }
-            (None, None, Some(clients)) => {
+            (None, None, Some(clients), None) => {
                 let (prompt_tokens, output_tokens) = self.tokens(problems)?;
                 self.check_ends(problems);
                 let closed = self.closed(clients, prompt_tokens, output_tokens);
                 Some((SourceSettings::ClosedLoop(closed), None))
             }
+            (None, None, None, Some(sessions)) => {
+                Some((SourceSettings::Sessions(self.sessions(sessions, problems)?), None))
+            }
             _ => {
                 let problem = Problem::error(
                     &self.written.place,
-                    "a stream has one of the keys trace, arrivals, clients",
+                    "a stream has one of the keys trace, arrivals, clients, sessions",
                 );
                 problems.push(problem.hint("make each a stream of its own"));
                 None
             }
         }
+    }
+
+    fn generator(&self, arrivals: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<GeneratorSettings> {
+        let process = process(arrivals, problems);
+        let (prompt_tokens, output_tokens) = self.tokens(problems)?;
+        self.check_ends(problems);
+        Some(GeneratorSettings {
+            process: process?,
+            prompt_tokens,
+            output_tokens,
+            most_tokens: (MOST_TOKENS, MOST_TOKENS),
+            requests: self.written.requests.as_ref().map(|requests| requests.value),
+        })
+    }
+
+    fn sessions(&self, spec: &At<SessionsSpec>, problems: &mut Problems) -> Option<SessionSettings> {
+        if !self.service.has_tokens {
+            let message = format!("sessions need tokens: no engine of service {} has any", self.service.name);
+            problems.push(Problem::error(&spec.place, message).hint("use clients: for a closed loop"));
+            return None;
+        }
+        if spec.system_tokens > MOST_TOKENS {
+            problems.error(&spec.place, format!("system_tokens is at most {MOST_TOKENS}"));
+        }
+        Some(SessionSettings {
+            starts: self.generator(&spec.arrivals, problems)?,
+            turns: spec.turns.law.clone(),
+            think: spec.think_time.law.clone(),
+            system_tokens: spec.system_tokens,
+            longest_prompt: spec.max_prompt_tokens.map_or(MOST_TOKENS, |most| most.0.min(MOST_TOKENS)),
+        })
     }
 
     /// When nothing arrives any more.
@@ -186,11 +216,8 @@ impl Stream<'_> {
         prefixes: bool,
         problems: &mut Problems,
     ) -> Option<(SourceSettings, Option<Civil>)> {
-        let TrafficSpec { prompt_tokens, output_tokens, .. } = &self.written.value;
-        for written in [prompt_tokens, output_tokens].into_iter().flatten() {
-            let problem = Problem::error(&written.place, "the trace says how many tokens a request has");
-            problems.push(problem.hint("remove this key"));
-        }
+        let lengths = self.trace_lengths(spec, problems);
+        let reading = reading(spec, prefixes, problems)?;
         let slice = spec.slice.as_ref().map_or((Span::ZERO, Span::MAX), |slice| {
             let (from, to) = (slice.from, slice.to.unwrap_or(Span::MAX));
             if from >= to {
@@ -199,19 +226,12 @@ impl Stream<'_> {
             (from, to)
         });
         let path = self.folder.join(&spec.path.value);
-        let first = TraceReader::open(&path, spec.format, false).and_then(|mut reader| reader.next_row());
+        let first = TraceReader::open(&path, &Reading { prefixes: false, ..reading.clone() });
+        let first = first.and_then(|mut reader| reader.next_row());
         let first = match first {
             Ok(row) => row?,
-            Err(error) if error.place.is_none() => {
-                let problem = Problem::error(&spec.path.place, error.headline());
-                problems.push(match error.hint {
-                    Some(hint) => problem.hint(hint),
-                    None => problem,
-                });
-                return None;
-            }
             Err(error) => {
-                problems.push(Problem::without_place(error.to_string()));
+                refuse(&error, &spec.path, problems);
                 return None;
             }
         };
@@ -221,16 +241,173 @@ impl Stream<'_> {
         };
         let settings = TraceSettings {
             path,
-            format: spec.format,
+            reading,
             start: Civil::DEFAULT_START,
             slice,
             speed: spec.speed.0,
             copies: spec.rate_scale.0,
             requests: self.written.requests.as_ref().map(|requests| requests.value),
-            prefixes,
+            lengths: lengths?,
+            most_tokens: (MOST_TOKENS, MOST_TOKENS),
         };
         Some((SourceSettings::Trace(settings), began))
     }
+
+    /// The tokens of requests whose trace has none.
+    fn trace_lengths(&self, spec: &TraceSpec, problems: &mut Problems) -> Option<Option<(Law, Law)>> {
+        let TrafficSpec { prompt_tokens, output_tokens, .. } = &self.written.value;
+        let written = [prompt_tokens, output_tokens].into_iter().flatten();
+        let files = [&spec.prompt_tokens_cdf, &spec.output_tokens_cdf].into_iter().flatten();
+        let places: Vec<_> = written.map(|w| &w.place).chain(files.map(|file| &file.place)).collect();
+        if spec.format.lengths() == Lengths::Given {
+            for place in places {
+                let problem = Problem::error(place, "the trace says how many tokens a request has");
+                problems.push(problem.hint("remove this key"));
+            }
+            return Some(None);
+        }
+        let prompt = self.law(prompt_tokens, spec.prompt_tokens_cdf.as_ref(), problems)?;
+        let output = self.law(output_tokens, spec.output_tokens_cdf.as_ref(), problems)?;
+        match (prompt, output) {
+            (Some(prompt), Some(output)) => Some(Some((prompt, output))),
+            (None, None) if spec.format.lengths() == Lengths::Possible || !self.service.has_tokens => {
+                Some(None)
+            }
+            _ => {
+                let message = format!("a {} trace has no lengths", spec.format.name());
+                let problem = Problem::error(&self.written.place, message);
+                problems.push(problem.hint("add prompt_tokens: and output_tokens: to the stream"));
+                None
+            }
+        }
+    }
+
+    /// A law that is written, or stands in a file.
+    fn law(
+        &self,
+        written: &Option<Distributed<NonNegative>>,
+        file: Option<&At<String>>,
+        problems: &mut Problems,
+    ) -> Option<Option<Law>> {
+        let Some(name) = file else { return Some(written.as_ref().map(|written| written.law.clone())) };
+        if written.is_some() {
+            problems.error(&name.place, "the tokens are written, and in a file");
+        }
+        let path = self.folder.join(&name.value);
+        let is_json = name.value.ends_with(".json") || name.value.ends_with(".json.gz");
+        let law = if is_json { bucket_quantiles(&path) } else { cdf(&path) };
+        law.map(Some).map_err(|error| refuse(&error, name, problems)).ok()
+    }
+}
+
+/// Why a file cannot be used: at the place of its name, or where it is wrong.
+fn refuse(error: &TraceError, name: &At<String>, problems: &mut Problems) {
+    if error.place.is_some() {
+        problems.push(Problem::without_place(error.to_string()));
+        return;
+    }
+    let problem = Problem::error(&name.place, error.headline());
+    problems.push(match &error.hint {
+        Some(hint) => problem.hint(hint.clone()),
+        None if !error.path.exists() => problem.hint("paths are relative to the scenario's folder"),
+        None => problem,
+    });
+}
+
+/// How a trace is read.
+fn reading(spec: &At<TraceSpec>, prefixes: bool, problems: &mut Problems) -> Option<Reading> {
+    let format = spec.format;
+    if let Some(fields) = spec.fields.as_ref().filter(|_| !format.has_fields()) {
+        problems.error(&fields.place, format!("fields has no effect: a {} trace has its own", format.name()));
+        return None;
+    }
+    if !spec.only.is_empty() && !format.has_only() {
+        problems.error(&spec.place, format!("only has no effect on the format {}", format.name()));
+        return None;
+    }
+    Some(Reading {
+        prefixes,
+        skip_bad: spec.skip_bad,
+        only: spec.only.iter().map(|(name, text)| (name.clone(), text.clone())).collect(),
+        fields: spec.fields.as_ref().map(|fields| log_fields(fields)).unwrap_or_default(),
+        ..Reading::of(format)
+    })
+}
+
+fn log_fields(spec: &LogFieldsSpec) -> LogFields {
+    LogFields {
+        time: spec.time.clone(),
+        end: spec.end.clone(),
+        duration: spec.duration.clone(),
+        prompt_tokens: spec.prompt_tokens.clone(),
+        output_tokens: spec.output_tokens.clone(),
+        time_unit: spec.time_unit,
+        duration_unit: spec.duration_unit,
+    }
+}
+
+/// The process of arrivals.
+fn process(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Process> {
+    let rate = |rate: &At<Rate>, problems: &mut Problems| {
+        let value = rate.as_per_second();
+        if value <= 0.0 {
+            problems.error(&rate.place, "a rate is above 0");
+        }
+        (value > 0.0).then_some(value)
+    };
+    let (curve, cv) = match &spec.value {
+        ArrivalsSpec::Mmpp(written) => {
+            let states: Vec<(f64, f64)> = written
+                .states
+                .iter()
+                .map(|state| (state.rate.as_per_second(), state.stay.0.as_secs_f64()))
+                .collect();
+            if states.len() < 2 || states.iter().all(|(rate, _)| *rate <= 0.0) {
+                problems
+                    .error(&written.states.place, "there are two states or more, and one has a rate above 0");
+                return None;
+            }
+            return Some(Process::Modulated { states });
+        }
+        ArrivalsSpec::Sinus(written) => {
+            let curve = Curve::Sinus {
+                mean: rate(&written.mean, problems)?,
+                amplitude: written.amplitude.get(),
+                period: written.period.0.as_secs_f64(),
+                peak: written.peak.as_secs_f64(),
+            };
+            (curve, &written.cv)
+        }
+        ArrivalsSpec::Profile(written) => {
+            let rates: Vec<f64> = written.rates.iter().map(|rate| rate.as_per_second()).collect();
+            if !rates.iter().any(|rate| *rate > 0.0) {
+                problems.error(&written.rates.place, "one of the rates is above 0");
+                return None;
+            }
+            (Curve::profile(&rates, written.period.0.as_secs_f64(), written.joined), &written.cv)
+        }
+        ArrivalsSpec::FlashCrowd(written) => {
+            let (base, peak) = (rate(&written.base, problems)?, rate(&written.peak, problems)?);
+            let [at, ramp, hold, decay] =
+                [written.at, written.ramp, written.hold, written.decay].map(Span::as_secs_f64);
+            (Curve::flash_crowd(base, peak, at, ramp, hold, decay), &written.cv)
+        }
+        _ => return Some(Process::Renewal { gaps: gaps(spec, problems)? }),
+    };
+    Some(Process::Varying { curve, gaps: unit_gaps(cv, problems)? })
+}
+
+/// Gaps of mean 1.
+fn unit_gaps(cv: &At<Positive>, problems: &mut Problems) -> Option<Law> {
+    let square = cv.value.0 * cv.value.0;
+    if cv.value.0.total_cmp(&1.0).is_eq() {
+        return Some(Law::Exponential { mean: 1.0 });
+    }
+    if !GAMMA_CV.contains(&cv.value.0) {
+        problems.error(&cv.place, "the cv of gamma gaps is between 0.001 and 1000");
+        return None;
+    }
+    Some(Law::Gamma { shape: 1.0 / square, scale: square })
 }
 
 /// The gaps between arrivals in seconds.
@@ -253,6 +430,27 @@ fn gaps(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Law> {
             }
             Some(Law::Gamma { shape: 1.0 / square, scale: mean * square })
         }
+        ArrivalsSpec::Weibull(spec) => {
+            let (mean, shape) = (mean(&spec.rate)?, spec.shape.value.0);
+            let scale = mean / libm::tgamma(1.0 + 1.0 / shape);
+            if !(scale > 0.0 && scale.is_finite()) {
+                problems.error(&spec.shape.place, "the shape of Weibull gaps is above 0.006");
+                return None;
+            }
+            Some(Law::Weibull { shape, scale })
+        }
+        ArrivalsSpec::HyperExponential(spec) => {
+            let (mean, cv) = (mean(&spec.rate)?, spec.cv.0);
+            if cv < 1.0 {
+                problems.error(&spec.rate.place, "hyperexponential gaps have a cv of at least 1");
+                return None;
+            }
+            Some(Law::hyperexponential(mean, cv))
+        }
+        ArrivalsSpec::Mmpp(_)
+        | ArrivalsSpec::Sinus(_)
+        | ArrivalsSpec::Profile(_)
+        | ArrivalsSpec::FlashCrowd(_) => None,
         ArrivalsSpec::Gaps(gaps) => {
             if gaps.law.mean() <= 0.0 {
                 problems.error(&gaps.place, "gaps are longer than nothing on average");

@@ -1,10 +1,12 @@
 //! Traffic as written.
 
-use scaletwin_core::input::{At, Count, NonNegative, Positive};
+use std::collections::BTreeMap;
+
+use scaletwin_core::input::{At, Count, NonNegative, Period, Positive};
 use scaletwin_core::random::Distributed;
 use scaletwin_core::record::Outcome;
 use scaletwin_core::units::{Rate, Share, Span};
-use scaletwin_sim::traffic::trace::TraceFormat;
+use scaletwin_sim::traffic::trace::{TimeUnit, TraceFormat};
 
 scaletwin_core::keys! {
     /// A stream of requests for one service: from a trace, from an arrival process, or from clients that wait for their
@@ -21,7 +23,9 @@ scaletwin_core::keys! {
         pub arrivals: Option<At<ArrivalsSpec>> = None,
         /// Requests of clients, each of which sends its next when its last has ended.
         pub clients: Option<At<ClientsSpec>> = None,
-        /// Tokens of a prompt, for requests that no trace gives.
+        /// Requests of sessions: users who read an answer, think, and ask again with all that was said before.
+        pub sessions: Option<At<SessionsSpec>> = None,
+        /// Tokens of a prompt, for requests that no trace gives; of a session, of each message.
         pub prompt_tokens: Option<Distributed<NonNegative>> = None,
         /// Tokens of an answer, for requests that no trace gives.
         pub output_tokens: Option<Distributed<NonNegative>> = None,
@@ -67,6 +71,39 @@ scaletwin_core::keys! {
         pub speed: Positive = Positive(1.0),
         /// Copies of each request on average: 0.5 leaves out half of them at random, 2 doubles them.
         pub rate_scale: Positive = Positive(1.0),
+        /// Whether lines that cannot be used are left out and counted, rather than an error.
+        pub skip_bad: bool = false,
+        /// Only lines with these texts in these columns or fields, such as `Model: GPT-4`.
+        pub only: BTreeMap<String, String> = BTreeMap::new(),
+        /// Where an access log has its times and lengths.
+        pub fields: Option<At<LogFieldsSpec>> = None,
+        /// A file with the distribution of the tokens of prompts, instead of `prompt_tokens`: CSV with tokens and cdf, or
+        /// the answer of Prometheus for the buckets of a histogram as `.json`.
+        pub prompt_tokens_cdf: Option<At<String>> = None,
+        /// The same of the tokens of answers.
+        pub output_tokens_cdf: Option<At<String>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Where an access log has its times and lengths: keys of JSON, with dots for what is inside others; of text the number
+    /// of the field from 1, or host, ident, user, time, request, method, path, status, bytes, referer, agent.
+    #[derive(Debug, Clone)]
+    pub struct LogFieldsSpec {
+        /// When the request arrived.
+        pub time: Option<String> = None,
+        /// When it had ended; with `duration`, where the log has no time of arrival.
+        pub end: Option<String> = None,
+        /// How long it took.
+        pub duration: Option<String> = None,
+        /// Tokens of its prompt.
+        pub prompt_tokens: Option<String> = None,
+        /// Tokens of its answer.
+        pub output_tokens: Option<String> = None,
+        /// The unit of instants that are bare numbers, counted from 1970.
+        pub time_unit: TimeUnit = TimeUnit::Seconds,
+        /// The unit of durations.
+        pub duration_unit: TimeUnit = TimeUnit::Seconds,
     }
 }
 
@@ -91,8 +128,122 @@ scaletwin_core::variants! {
         Gamma(GammaSpec) = "gamma",
         /// Equal gaps.
         Constant(PoissonSpec) = "constant",
+        /// Gaps with a Weibull distribution: burstier than Poisson with a shape below 1.
+        Weibull(WeibullSpec) = "weibull",
+        /// Gaps of one of two exponential distributions, with balanced means: burstier than Poisson.
+        HyperExponential(GammaSpec) = "hyperexponential",
         /// Independent gaps with any distribution.
         Gaps(Distributed<Span>) = "gaps",
+        /// A Poisson process whose rate goes from state to state (MMPP): bursts that last.
+        Mmpp(MmppSpec) = "mmpp",
+        /// A rate that swings over a period, such as a day.
+        Sinus(SinusSpec) = "sinus",
+        /// Rates over a period that come again, such as those of the hours of a day or a week.
+        Profile(ProfileSpec) = "profile",
+        /// A rate that rises once and falls back.
+        FlashCrowd(FlashCrowdSpec) = "flash_crowd",
+    }
+}
+
+scaletwin_core::keys! {
+    /// Arrivals at a rate, with Weibull gaps.
+    #[derive(Debug, Clone)]
+    pub struct WeibullSpec {
+        /// Requests per time, such as `8/s`.
+        pub rate: At<Rate>,
+        /// The shape of the gaps; 1 is Poisson.
+        pub shape: At<Positive>,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A rate that goes from state to state, in their order and round again.
+    #[derive(Debug, Clone)]
+    pub struct MmppSpec {
+        /// The states, two or more.
+        pub states: At<Vec<MmppStateSpec>>,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A state of a modulated process.
+    #[derive(Debug, Clone)]
+    pub struct MmppStateSpec {
+        /// Requests per time in it; can be `0/s`.
+        pub rate: Rate,
+        /// How long it lasts on average; exponentially distributed.
+        pub stay: Period,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A rate that swings: mean × (1 + amplitude × cos(2π (t - peak) / period)).
+    #[derive(Debug, Clone)]
+    pub struct SinusSpec {
+        /// Requests per time over a whole period, such as `8/s`.
+        pub mean: At<Rate>,
+        /// How far the peak is above the mean, as a share of it.
+        pub amplitude: Share,
+        /// From one peak to the next.
+        pub period: Period = Period(Span::from_secs(86_400)),
+        /// When the first peak is, counted from the beginning of the stream.
+        pub peak: Span,
+        /// The standard deviation of the gaps over their mean, at a constant rate; 1 is Poisson.
+        pub cv: At<Positive> = Positive(1.0),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Rates over a period that come again.
+    #[derive(Debug, Clone)]
+    pub struct ProfileSpec {
+        /// The period. Its parts are equally long, and the first begins with the stream.
+        pub period: Period = Period(Span::from_secs(86_400)),
+        /// The rate of each part.
+        pub rates: At<Vec<Rate>>,
+        /// Whether a rate holds at the beginning of its part and goes straight to the next, rather than over all of it.
+        pub joined: bool = false,
+        /// The standard deviation of the gaps over their mean, at a constant rate; 1 is Poisson.
+        pub cv: At<Positive> = Positive(1.0),
+    }
+}
+
+scaletwin_core::keys! {
+    /// A rate that rises once and falls back, by straight lines.
+    #[derive(Debug, Clone)]
+    pub struct FlashCrowdSpec {
+        /// Requests per time before and after.
+        pub base: At<Rate>,
+        /// Requests per time at its height.
+        pub peak: At<Rate>,
+        /// When it begins to rise, counted from the beginning of the stream.
+        pub at: Span,
+        /// How long it rises.
+        pub ramp: Span = Span::ZERO,
+        /// How long it stays at its height.
+        pub hold: Span,
+        /// How long it falls.
+        pub decay: Span = Span::ZERO,
+        /// The standard deviation of the gaps over their mean, at a constant rate; 1 is Poisson.
+        pub cv: At<Positive> = Positive(1.0),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Sessions of several turns. A turn's prompt is the system prompt, all messages and answers before, and a message of
+    /// `prompt_tokens`. A turn that is not completed ends its session.
+    #[derive(Debug, Clone)]
+    pub struct SessionsSpec {
+        /// When sessions begin. The stream's `requests` bounds their number.
+        pub arrivals: At<ArrivalsSpec>,
+        /// How many turns a session has; rounded, at least 1.
+        pub turns: Distributed<NonNegative>,
+        /// From an answer to the next message.
+        pub think_time: Distributed<Span>,
+        /// Tokens that every prompt begins with.
+        pub system_tokens: u32 = 0,
+        /// A session ends before a prompt that would be longer.
+        pub max_prompt_tokens: Option<Count> = None,
     }
 }
 

@@ -28,4 +28,6 @@ pub struct Request {
     pub service: Option<Span>,
     /// What its prompt shares with others; `None`: nothing.
     pub prefix: Option<Box<[Run]>>,
+    /// The group of its answer's tokens, where a later prompt has them; `None`: no other has.
+    pub answer: Option<u64>,
 }

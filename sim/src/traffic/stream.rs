@@ -7,10 +7,11 @@ use scaletwin_core::record::Outcome;
 use scaletwin_core::units::{Civil, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::arrivals::{GeneratorSettings, GeneratorState};
+use super::arrivals::{GeneratorSettings, GeneratorState, tokens};
 use super::clients::{ClientSettings, ClosedLoopSettings, ClosedLoopState, RetryState, client_of};
 use super::request::Request;
-use super::trace::{Row, RowTime, TraceError, TraceFormat, TraceReader};
+use super::sessions::{SessionSettings, SessionState, Turn};
+use super::trace::{LeftOut, Reading, Row, RowTime, TraceError, TraceReader};
 
 /// A stream of traffic for one service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +46,8 @@ pub enum SourceSettings {
     Generator(GeneratorSettings),
     /// Clients that wait for answers.
     ClosedLoop(ClosedLoopSettings),
+    /// Sessions of several turns.
+    Sessions(SessionSettings),
 }
 
 /// A trace file and what is made of it.
@@ -53,8 +56,8 @@ pub struct TraceSettings {
     /// The file. Where it lies changes nothing.
     #[serde(skip)]
     pub path: PathBuf,
-    /// Its format.
-    pub format: TraceFormat,
+    /// How it is read. Its luck is that of the stream.
+    pub reading: Reading,
     /// The civil instant of t = 0, for traces with civil instants.
     pub start: Civil,
     /// The part that is replayed, from the start of the trace; what comes before `from` is left out, and `from` is t = 0.
@@ -65,8 +68,10 @@ pub struct TraceSettings {
     pub copies: f64,
     /// The most requests.
     pub requests: Option<u64>,
-    /// Whether what prompts share is read.
-    pub prefixes: bool,
+    /// Tokens of prompts and answers, for rows that have none; without, they have 1.
+    pub lengths: Option<(Law, Law)>,
+    /// The most tokens of a prompt and an answer of such rows.
+    pub most_tokens: (u32, u32),
 }
 
 /// A stream on its way.
@@ -92,6 +97,7 @@ enum SourceState {
     Trace(TraceState),
     Generator(GeneratorState),
     ClosedLoop(ClosedLoopState),
+    Sessions(SessionState),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +109,10 @@ struct TraceState {
     /// The next request, and how many more copies of it follow.
     next: Option<(Request, u64)>,
     copies: Component,
+    /// The luck of arrivals that the trace only has numbers of.
+    rows_drawn: Component,
+    prompt: Component,
+    output: Component,
 }
 
 impl Stream {
@@ -118,12 +128,18 @@ impl Stream {
                 given: 0,
                 next: None,
                 copies: seed.component(&format!("copies/{name}")),
+                rows_drawn: seed.component(&format!("trace/{name}")),
+                prompt: seed.component(&format!("prompt-tokens/{name}")),
+                output: seed.component(&format!("output-tokens/{name}")),
             }),
             SourceSettings::Generator(generator) => {
                 SourceState::Generator(GeneratorState::new(generator, seed, &name, settings.from))
             }
             SourceSettings::ClosedLoop(closed) => {
                 SourceState::ClosedLoop(ClosedLoopState::new(closed, seed, &name))
+            }
+            SourceSettings::Sessions(sessions) => {
+                SourceState::Sessions(SessionState::new(sessions, seed, &name, settings.from))
             }
         };
         let state = StreamState {
@@ -156,8 +172,11 @@ impl Stream {
     }
 
     fn open(&mut self) -> Result<(), TraceError> {
-        if let SourceSettings::Trace(trace) = &self.settings.source {
-            self.reader = Some(TraceReader::open(&trace.path, trace.format, trace.prefixes)?);
+        if let (SourceSettings::Trace(trace), SourceState::Trace(state)) =
+            (&self.settings.source, &self.state.source)
+        {
+            let reading = Reading { luck: state.rows_drawn, ..trace.reading.clone() };
+            self.reader = Some(TraceReader::open(&trace.path, &reading)?);
         }
         Ok(())
     }
@@ -174,12 +193,19 @@ impl Stream {
         &self.state
     }
 
+    /// What of its trace has been left out so far.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        self.reader.as_ref().map(TraceReader::left_out).unwrap_or_default()
+    }
+
     /// When its next request arrives, of an open source.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {
         let at = match &self.state.source {
             SourceState::Trace(state) => state.next.as_ref().map(|(request, _)| request.at),
             SourceState::Generator(state) => state.next_at(),
+            SourceState::Sessions(state) => state.next_at(),
             SourceState::ClosedLoop(_) => None,
         };
         at.filter(|at| *at < self.settings.until)
@@ -194,6 +220,9 @@ impl Stream {
             (SourceState::Generator(state), SourceSettings::Generator(settings)) => state
                 .take(settings)
                 .map(|(number, at, prompt, output)| self.request(at, number, prompt, output)),
+            (SourceState::Sessions(state), SourceSettings::Sessions(settings)) => {
+                state.begin(settings).map(|(at, turn)| self.turn(at, turn))
+            }
             (SourceState::Trace(state), _) => match &mut state.next {
                 Some((request, copies)) if *copies > 0 => {
                     *copies -= 1;
@@ -209,10 +238,8 @@ impl Stream {
             },
             _ => None,
         };
-        if let (Some(_), Some(state), Some(retries)) =
-            (&request, &mut self.state.retry, &self.settings.client.retries)
-        {
-            state.earn(retries);
+        if request.is_some() {
+            self.earn();
         }
         Ok(request)
     }
@@ -229,6 +256,16 @@ impl Stream {
             priority: self.settings.priority,
             service: None,
             prefix: None,
+            answer: None,
+        }
+    }
+
+    /// A turn of a session at `at`.
+    fn turn(&self, at: Time, turn: Turn) -> Request {
+        Request {
+            prefix: Some(turn.prompt),
+            answer: Some(turn.answer),
+            ..self.request(at, turn.number, turn.prompt_tokens, turn.output_tokens)
         }
     }
 
@@ -265,12 +302,13 @@ impl Stream {
             }
             let number = state.given;
             state.given += copies;
+            let (prompt, output) = lengths(settings, state, number, &row);
             let at = self.settings.from.saturating_add(scaled(offset - settings.slice.0, settings.speed));
             let request = Request {
                 priority: row.priority.unwrap_or(self.settings.priority),
                 service: row.service,
                 prefix: row.prefix,
-                ..self.request(at, number, row.prompt_tokens, row.output_tokens)
+                ..self.request(at, number, prompt, output)
             };
             if let SourceState::Trace(state) = &mut self.state.source {
                 state.next = Some((request, copies - 1));
@@ -304,18 +342,30 @@ impl Stream {
         (0..settings.clients).filter_map(first).filter(|(at, _)| *at < until).collect()
     }
 
-    /// The request that client `client` of a closed loop sends at `now`.
+    /// The request that client `client` of a closed loop, or a session of this number, sends at `now`.
     pub fn send(&mut self, client: u32, now: Time) -> Option<Request> {
+        if let (SourceState::Sessions(state), SourceSettings::Sessions(settings)) =
+            (&mut self.state.source, &self.settings.source)
+        {
+            let turn = state.send(settings, client)?;
+            self.earn();
+            return Some(self.turn(now, turn));
+        }
         let (SourceState::ClosedLoop(state), SourceSettings::ClosedLoop(settings)) =
             (&mut self.state.source, &self.settings.source)
         else {
             return None;
         };
         let (number, prompt, output) = state.send(settings, client);
+        self.earn();
+        Some(self.request(now, number, prompt, output))
+    }
+
+    /// Notes a first attempt.
+    fn earn(&mut self) {
         if let (Some(state), Some(retries)) = (&mut self.state.retry, &self.settings.client.retries) {
             state.earn(retries);
         }
-        Some(self.request(now, number, prompt, output))
     }
 
     /// What follows from the end of an attempt: it is tried again, or the client of a closed loop is free.
@@ -331,6 +381,13 @@ impl Stream {
             let client = client_of(number);
             let next = state.next(settings, client, now).filter(|at| *at < self.settings.until);
             return next.map_or(Next::Nothing, |at| Next::Client(at, client));
+        }
+        if let (SourceState::Sessions(state), SourceSettings::Sessions(settings)) =
+            (&mut self.state.source, &self.settings.source)
+        {
+            let next = state.on_outcome(settings, number, outcome, now);
+            let next = next.filter(|(at, _)| *at < self.settings.until);
+            return next.map_or(Next::Nothing, |(at, session)| Next::Client(at, session));
         }
         Next::Nothing
     }
@@ -365,6 +422,21 @@ pub enum Next {
     Retry(Time),
     /// The next request of a client, then.
     Client(Time, u32),
+}
+
+/// Tokens of prompt and answer: those of the row, or drawn ones.
+fn lengths(settings: &TraceSettings, state: &TraceState, number: u64, row: &Row) -> (u32, u32) {
+    let (prompt, output) = match &settings.lengths {
+        Some((prompt, output)) => (Some(prompt), Some(output)),
+        None => (None, None),
+    };
+    let one = |known: Option<u32>, law: Option<&Law>, luck: Component, most: u32| {
+        known.unwrap_or_else(|| law.map_or(1, |law| tokens(law, luck, number, most)))
+    };
+    (
+        one(row.prompt_tokens, prompt, state.prompt, settings.most_tokens.0),
+        one(row.output_tokens, output, state.output, settings.most_tokens.1),
+    )
 }
 
 /// How many copies of row `index` are replayed.

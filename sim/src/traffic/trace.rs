@@ -1,47 +1,62 @@
 //! Trace files, read as they are replayed: memory does not grow with their length. Compressed ones (gzip) are read as
 //! they are.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `format` | the formats, and how one is read |
+//! | `table`, `json_lines` | formats with one request a line |
+//! | `log` | access logs |
+//! | `counts` | formats with numbers of requests: arrivals are drawn |
+//! | `clients` | ServeGen's clients: arrivals are drawn |
+//! | `documents`, `spans` | JSON documents: Prometheus, vLLM's benchmark, OpenTelemetry |
+//! | `order` | what is written at the end of requests, by arrival |
+//! | `write` | our own formats, written |
 
+mod clients;
+mod counts;
+mod documents;
+mod error;
+mod format;
+mod json_lines;
 mod lines;
+mod log;
+mod order;
 mod rows;
+mod spans;
+mod table;
+mod write;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use scaletwin_core::units::{Civil, Span};
 
 use crate::serving::continuous::content::Run;
+pub use documents::{bucket_quantiles, cdf};
+pub use error::TraceError;
+pub use format::{FORMATS, Lengths, LogFields, Reading, TimeUnit, TraceFormat};
 pub use lines::LONGEST_LINE;
-use rows::Rows;
+use order::Order;
+use rows::{Found, Rows};
+pub use write::{WriteError, Writer};
 
-scaletwin_core::names! {
-    /// The format of a trace file.
-    pub enum TraceFormat {
-        /// Azure LLM inference traces 2023/2024: CSV with TIMESTAMP, ContextTokens, GeneratedTokens.
-        AzureLlm = "azure-llm",
-        /// Mooncake: JSON lines with timestamp (ms), input_length, output_length, hash_ids (prefix blocks of 512 tokens).
-        Mooncake = "mooncake",
-        /// Vidur: CSV with arrived_at (s), num_prefill_tokens, num_decode_tokens.
-        Vidur = "vidur",
-        /// Our own CSV: arrival_seconds, and as needed prompt_tokens, output_tokens, service_seconds, priority,
-        /// prefix_group, prefix_tokens.
-        Csv = "csv",
-        /// The same keys as JSON lines.
-        Jsonl = "jsonl",
-    }
-}
+/// What a trace is read from.
+type Input = Box<dyn BufRead + Send>;
 
 /// One row of a trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// When it arrives.
     pub at: RowTime,
-    /// Tokens of its prompt, at least 1.
-    pub prompt_tokens: u32,
-    /// Tokens of its answer, at least 1.
-    pub output_tokens: u32,
+    /// Tokens of its prompt, at least 1, if the trace has them.
+    pub prompt_tokens: Option<u32>,
+    /// Tokens of its answer, at least 1, if the trace has them.
+    pub output_tokens: Option<u32>,
     /// Its priority, if the trace has one.
     pub priority: Option<i32>,
     /// Its service time, if the trace has one.
@@ -50,6 +65,21 @@ pub struct Row {
     pub prefix: Option<Box<[Run]>>,
     /// The line it stands in, from 1.
     pub line: u64,
+}
+
+impl Row {
+    /// A request at `at` of which nothing else is known.
+    fn bare(at: RowTime) -> Row {
+        Row {
+            at,
+            prompt_tokens: None,
+            output_tokens: None,
+            priority: None,
+            service: None,
+            prefix: None,
+            line: 0,
+        }
+    }
 }
 
 /// When a row arrives: traces count from their start or name civil instants.
@@ -61,79 +91,89 @@ pub enum RowTime {
     Civil(Civil),
 }
 
-/// Why a trace cannot be read, with its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceError {
-    /// The file.
-    pub path: PathBuf,
-    /// Line and column, from 1, if there is a place.
-    pub place: Option<(u64, u64)>,
-    /// What is wrong.
-    pub message: String,
-    /// The beginning of the line, if there is one.
-    pub excerpt: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl TraceError {
-    fn file(path: &Path, message: impl Into<String>) -> TraceError {
-        TraceError {
-            path: path.into(),
-            place: None,
-            message: message.into(),
-            excerpt: String::new(),
-            hint: None,
+impl RowTime {
+    /// So much later; `None` beyond what can be represented.
+    fn plus(self, span: Span) -> Option<RowTime> {
+        match self {
+            RowTime::Offset(at) => at
+                .as_nanos()
+                .checked_add(span.as_nanos())
+                .map(|nanos| RowTime::Offset(Span::from_nanos(nanos))),
+            RowTime::Civil(at) => {
+                let nanos = at.as_unix_nanos().checked_add(i64::try_from(span.as_nanos()).ok()?)?;
+                Some(RowTime::Civil(Civil::from_unix_nanos(nanos)))
+            }
         }
     }
 
-    fn at(path: &Path, line: u64, column: u64, message: impl Into<String>, text: &[u8]) -> TraceError {
-        let shown: String = String::from_utf8_lossy(&text[..text.len().min(480)]).chars().take(120).collect();
-        let excerpt = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        TraceError {
-            path: path.into(),
-            place: Some((line, column)),
-            message: message.into(),
-            excerpt,
-            hint: None,
+    /// So much earlier; `None` before the start.
+    fn minus(self, span: Span) -> Option<RowTime> {
+        match self {
+            RowTime::Offset(at) => at
+                .as_nanos()
+                .checked_sub(span.as_nanos())
+                .map(|nanos| RowTime::Offset(Span::from_nanos(nanos))),
+            RowTime::Civil(at) => {
+                let nanos = at.as_unix_nanos().checked_sub(i64::try_from(span.as_nanos()).ok()?)?;
+                Some(RowTime::Civil(Civil::from_unix_nanos(nanos)))
+            }
         }
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> TraceError {
-        self.hint = Some(hint.into());
-        self
     }
 }
 
-impl TraceError {
-    /// The file, the place and what is wrong, in one line.
+/// What of a trace was left out, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeftOut {
+    /// Lines that cannot be used, with `skip_bad`.
+    pub bad: u64,
+    /// Requests that failed, so that the trace does not say how long their answers would have been.
+    pub failed: u64,
+    /// What is no request of a model, such as spans of tools.
+    pub foreign: u64,
+}
+
+impl LeftOut {
+    /// Whether nothing was left out.
     #[must_use]
-    pub fn headline(&self) -> String {
-        let place = self.place.map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
-        format!("{}{place}: {}", self.path.display(), self.message)
+    pub fn is_nothing(&self) -> bool {
+        *self == LeftOut::default()
     }
 }
 
-impl fmt::Display for TraceError {
+impl std::ops::AddAssign for LeftOut {
+    fn add_assign(&mut self, other: LeftOut) {
+        self.bad += other.bad;
+        self.failed += other.failed;
+        self.foreign += other.foreign;
+    }
+}
+
+impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.headline())?;
-        if let Some((line, _)) = self.place.filter(|_| !self.excerpt.is_empty()) {
-            write!(f, "\n{line:>5} | {}", self.excerpt)?;
-        }
-        if let Some(hint) = &self.hint {
-            write!(f, "\n      = hint: {hint}")?;
-        }
-        Ok(())
+        let kinds = [
+            (self.bad, "that cannot be used"),
+            (self.failed, "of failed requests without an answer"),
+            (self.foreign, "that are no requests"),
+        ];
+        let parts: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {} {what}", if *count == 1 { "row" } else { "rows" }))
+            .collect();
+        f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&parts.join(", "))
     }
 }
-
-impl std::error::Error for TraceError {}
 
 /// A reader of a trace file: rows in the order of time.
 pub struct TraceReader {
     path: PathBuf,
-    rows: Rows<Box<dyn BufRead + Send>>,
+    rows: Box<dyn Rows>,
+    order: Option<Order>,
+    skip_bad: bool,
+    left_out: LeftOut,
     last: Option<(RowTime, u64)>,
+    progress: (Arc<AtomicU64>, u64),
 }
 
 impl fmt::Debug for TraceReader {
@@ -143,67 +183,149 @@ impl fmt::Debug for TraceReader {
 }
 
 impl TraceReader {
-    /// Opens a trace. With `prefixes` off, what prompts share is passed over, which is faster.
+    /// Opens a trace.
     ///
     /// # Errors
-    /// When the file cannot be opened, or its first line is not that of its format.
-    pub fn open(path: &Path, format: TraceFormat, prefixes: bool) -> Result<TraceReader, TraceError> {
-        let unreadable = |error: std::io::Error| {
-            let error = TraceError::file(path, format!("cannot be read: {error}"));
-            error.hint("paths are relative to the scenario's folder")
-        };
-        let mut file = File::open(path).map_err(unreadable)?;
-        let mut magic = [0; 2];
-        let length = file.read(&mut magic).map_err(unreadable)?;
-        let file = File::open(path).map_err(unreadable)?;
-        let input: Box<dyn BufRead + Send> = if magic[..length] == [0x1f, 0x8b] {
-            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
-        } else {
-            Box::new(BufReader::with_capacity(1 << 16, file))
-        };
-        TraceReader::new(path, input, format, prefixes)
+    /// When the file cannot be opened, or its beginning is not that of its format.
+    pub fn open(path: &Path, reading: &Reading) -> Result<TraceReader, TraceError> {
+        let read = Arc::new(AtomicU64::new(0));
+        let (input, length) = input_of(path, &read)?;
+        let mut reader = TraceReader::new(path, input, reading)?;
+        reader.progress = (read, length);
+        Ok(reader)
     }
 
     /// Reads a trace from anything; `path` is its name in messages.
     ///
     /// # Errors
-    /// When its first line is not that of its format.
-    pub fn new(
-        path: &Path,
-        input: Box<dyn BufRead + Send>,
-        format: TraceFormat,
-        prefixes: bool,
-    ) -> Result<TraceReader, TraceError> {
-        Ok(TraceReader { path: path.into(), rows: Rows::new(path, input, format, prefixes)?, last: None })
+    /// When its beginning is not that of its format.
+    pub fn new(path: &Path, input: Input, reading: &Reading) -> Result<TraceReader, TraceError> {
+        Ok(TraceReader {
+            path: path.into(),
+            rows: rows::of(input, reading).map_err(|fault| fault.error(path))?,
+            order: reading.format.is_unordered().then(Order::default),
+            skip_bad: reading.skip_bad,
+            left_out: LeftOut::default(),
+            last: None,
+            progress: (Arc::default(), 0),
+        })
     }
 
     /// The next row; `None` after the last.
     ///
     /// # Errors
-    /// When a row is wrong, or arrives before the one before it.
+    /// When a row is wrong, or arrives before the one before it, and such rows are not to be left out; when there is no
+    /// row at all.
     pub fn next_row(&mut self) -> Result<Option<Row>, TraceError> {
-        let row = self.rows.next_row(&self.path)?;
-        match (&row, self.last) {
-            (None, None) => {
-                return Err(TraceError::file(&self.path, "the trace is empty: it has no request"));
+        loop {
+            let row = self.next_by_arrival()?;
+            match (&row, self.last) {
+                (None, None) => return Err(self.empty()),
+                (Some(row), Some((last, line))) if row.at < last => {
+                    if self.skip_bad {
+                        self.left_out.bad += 1;
+                        continue;
+                    }
+                    return Err(self.out_of_order(row.line, line));
+                }
+                _ => {}
             }
-            (Some(row), Some((last, line))) if row.at < last => {
-                let message = format!("this request arrives before the one in line {line}");
-                let error = TraceError::at(&self.path, row.line, 1, message, self.rows.text());
-                return Err(error.hint("sort the trace by arrival"));
+            if let Some(row) = &row {
+                self.last = Some((row.at, row.line));
             }
-            _ => {}
+            return Ok(row);
         }
-        if let Some(row) = &row {
-            self.last = Some((row.at, row.line));
+    }
+
+    /// The next row by arrival, as far as that can be put right.
+    fn next_by_arrival(&mut self) -> Result<Option<Row>, TraceError> {
+        while self.order.as_ref().is_some_and(Order::wants_more) {
+            let row = self.next_usable()?;
+            if let Some(order) = &mut self.order {
+                order.put(row);
+            }
         }
-        Ok(row)
+        match &mut self.order {
+            Some(order) => Ok(order.take()),
+            None => self.next_usable(),
+        }
+    }
+
+    /// The next row of the file that is a request and can be used.
+    fn next_usable(&mut self) -> Result<Option<Row>, TraceError> {
+        loop {
+            match self.rows.next() {
+                Ok(None) => return Ok(None),
+                Ok(Some(Found::Row(row))) => return Ok(Some(row)),
+                Ok(Some(Found::Failed)) => self.left_out.failed += 1,
+                Ok(Some(Found::Foreign)) => self.left_out.foreign += 1,
+                Err(fault) if self.skip_bad && !fault.is_final() => self.left_out.bad += 1,
+                Err(fault) => return Err(fault.error(&self.path)),
+            }
+        }
+    }
+
+    fn empty(&self) -> TraceError {
+        let mut message = "the trace is empty: it has no request".to_owned();
+        if !self.left_out.is_nothing() {
+            message = format!("the trace has no request: left out were {}", self.left_out);
+        }
+        TraceError::file(&self.path, message)
+    }
+
+    fn out_of_order(&self, line: u64, last: u64) -> TraceError {
+        let message = format!("this request arrives before the one in line {last}");
+        let error = TraceError::at(&self.path, line, 1, message, &self.rows.text());
+        error.hint("sort the trace by arrival")
+    }
+
+    /// What has been left out so far.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
+    /// How many bytes of the file have been read, and how many there are.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        (self.progress.0.load(Ordering::Relaxed), self.progress.1)
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// The text of a file, whether compressed or not, and the length of the file in bytes.
+fn input_of(path: &Path, read: &Arc<AtomicU64>) -> Result<(Input, u64), TraceError> {
+    let unreadable = |error: io::Error| TraceError::file(path, format!("cannot be read: {error}"));
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut magic = [0; 2];
+    let begins = file.read(&mut magic).map_err(unreadable)?;
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let file = Counted { file, read: Arc::clone(read) };
+    let input: Input = if magic[..begins] == [0x1f, 0x8b] {
+        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
+    } else {
+        Box::new(BufReader::with_capacity(1 << 16, file))
+    };
+    Ok((input, length))
+}
+
+/// Counts what is read, for those who show progress.
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }
 

@@ -200,7 +200,8 @@ impl World {
         let unique = mix(mix(u64::from(request.stream)) ^ request.number) >> 2;
         let content = match &request.prefix {
             Some(prefix) if config.enable_prefix_caching => {
-                Content::with_prefix(prefix, request.prompt_tokens, unique, u64::from(request.stream))
+                let stream = u64::from(request.stream);
+                Content::with_prefix(prefix, request.prompt_tokens, unique, stream, request.answer)
             }
             _ => Content::unique(unique, request.prompt_tokens),
         };

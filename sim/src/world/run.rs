@@ -27,7 +27,7 @@ use crate::scrape::history::History;
 use crate::scrape::metrics_server::MetricsServer;
 use crate::scrape::signals::{ScrapedSeries, SignalBoard};
 use crate::traffic::stream::{Stream, StreamState, Traffic};
-use crate::traffic::trace::TraceError;
+use crate::traffic::trace::{LeftOut, TraceError};
 
 /// A run.
 pub struct Run {
@@ -188,6 +188,15 @@ impl Run {
     #[must_use]
     pub fn arrived(&self) -> u64 {
         self.world.state.recorder.services.iter().map(|service| service.all_arrived()).sum()
+    }
+
+    /// What has been left out so far of each stream that replays a trace, with its name; only of those that left out
+    /// something.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<(String, LeftOut)> {
+        let streams = self.world.traffic.streams().iter();
+        let left_out = streams.map(|stream| (stream.settings().name.clone(), stream.left_out()));
+        left_out.filter(|(_, left_out)| !left_out.is_nothing()).collect()
     }
 
     /// The lines of decisions so far; they need no memory any more.

@@ -64,15 +64,22 @@ impl Content {
         }
     }
 
-    /// A prompt of `tokens` that begins with `prefix` (whose groups are those of stream `stream`) and goes on with tokens of
-    /// its own.
+    /// A prompt of `tokens` that begins with `prefix` and goes on with tokens of its own; the answer is of the group
+    /// `answer`, or of its own. Groups are those of stream `stream`.
     #[must_use]
-    pub fn with_prefix(prefix: &[Run], tokens: u32, number: u64, stream: u64) -> Content {
+    pub fn with_prefix(
+        prefix: &[Run],
+        tokens: u32,
+        number: u64,
+        stream: u64,
+        answer: Option<u64>,
+    ) -> Content {
         let own = Content::unique(number, tokens);
         let shared: u32 = prefix.iter().map(|run| run.length).sum();
-        let named = prefix.iter().map(|run| Run { group: mix(mix(!stream) ^ run.group) & !OWN, ..*run });
+        let group = |group: u64| mix(mix(!stream) ^ group) & !OWN;
+        let named = prefix.iter().map(|run| Run { group: group(run.group), ..*run });
         let rest = Run { length: tokens.saturating_sub(shared), ..own.first };
-        Content::new(&named.chain([rest]).collect::<Vec<_>>(), own.output_group)
+        Content::new(&named.chain([rest]).collect::<Vec<_>>(), answer.map_or(own.output_group, group))
     }
 
     /// The group of the output.

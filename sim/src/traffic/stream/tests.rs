@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::super::trace::TraceFormat;
 use super::*;
 
 /// A trace of our own format with `count` requests, one every 10 s.
@@ -15,13 +16,14 @@ fn trace(count: u32) -> tempfile::NamedTempFile {
 fn settings(file: &tempfile::NamedTempFile) -> TraceSettings {
     TraceSettings {
         path: file.path().into(),
-        format: TraceFormat::Csv,
+        reading: Reading::of(TraceFormat::Csv),
         start: Civil::DEFAULT_START,
         slice: (Span::ZERO, Span::MAX),
         speed: 1.0,
         copies: 1.0,
         requests: None,
-        prefixes: true,
+        lengths: None,
+        most_tokens: (1 << 20, 1 << 20),
     }
 }
 

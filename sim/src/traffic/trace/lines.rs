@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::rows::Fault;
+
 /// The longest line that is read, in bytes.
 pub const LONGEST_LINE: usize = 4 << 20;
 
@@ -81,6 +83,16 @@ impl<R: BufRead> Lines<R> {
                 return Ok(true);
             }
         }
+    }
+
+    /// Reads the next line that is not blank, for a reader of rows.
+    pub(super) fn next(&mut self) -> Result<bool, Fault> {
+        self.advance().map_err(|error| Fault::line_error(self.number, &error))
+    }
+
+    /// What comes after the present line.
+    pub(super) fn rest(&mut self) -> &mut R {
+        &mut self.input
     }
 
     /// The present line.

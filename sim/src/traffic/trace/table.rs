@@ -1,0 +1,403 @@
+//! CSV: tables with a header, and formats with one request a line.
+
+use csv::ByteRecord;
+use scaletwin_core::input::suggestion;
+use scaletwin_core::units::{Civil, Span};
+
+use super::lines::{Bounded, LineError};
+use super::rows::{
+    Fault, Found, Rows, Wrong, any_tokens, at_least_one, civil, micros, number, seconds, text, tokens, wrong,
+};
+use super::{Input, Reading, Row, RowTime, TraceFormat};
+use crate::serving::continuous::content::Run;
+
+/// A CSV file behind its header.
+pub(super) struct Table {
+    reader: csv::Reader<Bounded<Input>>,
+    header: ByteRecord,
+    record: ByteRecord,
+    /// Columns with the only texts whose lines are read.
+    only: Vec<(usize, String)>,
+}
+
+impl Table {
+    pub(super) fn new(input: Input, only: &[(String, String)]) -> Result<Table, Fault> {
+        // With lines ended by \n alone, a final \r is trimmed like a space, and lines are counted rightly. Fields are
+        // trimmed as they are looked at, which is cheaper than a trimmed copy of each line.
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .trim(csv::Trim::Headers)
+            .from_reader(Bounded::new(input));
+        let header = reader.byte_headers().map_err(|error| csv_fault(&error))?.clone();
+        if header.is_empty() {
+            return Err(Fault::file("the trace is empty: it has no header line"));
+        }
+        let mut table = Table { reader, header, record: ByteRecord::new(), only: Vec::new() };
+        let only = only.iter().map(|(name, text)| Ok((table.column(name)?, text.clone())));
+        table.only = only.collect::<Result<_, Fault>>()?;
+        Ok(table)
+    }
+
+    /// The place of the column `name`.
+    pub(super) fn column(&self, name: &str) -> Result<usize, Fault> {
+        let names: Vec<String> =
+            fields(&self.header).map(|(_, name)| String::from_utf8_lossy(name).into()).collect();
+        names.iter().position(|known| known == name).ok_or_else(|| {
+            let known: Vec<&str> = names.iter().take(40).map(String::as_str).collect();
+            let fault = self.header_fault(0, format!("the column {name:?} is missing"));
+            fault.hint(suggestion(name, &known).unwrap_or_default())
+        })
+    }
+
+    /// The names of the columns with their offsets in the line.
+    pub(super) fn header(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        fields(&self.header)
+    }
+
+    pub(super) fn header_fault(&self, offset: usize, message: String) -> Fault {
+        Fault::ends(1, offset as u64 + 1, message, &joined(&self.header))
+    }
+
+    /// Goes on to the next line that is not blank and is asked for. Whether there is one.
+    pub(super) fn advance(&mut self) -> Result<bool, Fault> {
+        loop {
+            if !self.reader.read_byte_record(&mut self.record).map_err(|error| csv_fault(&error))? {
+                return Ok(false);
+            }
+            if self.record.len() == 1 && self.record[0].trim_ascii().is_empty() {
+                continue;
+            }
+            let (found, expected) = (self.record.len(), self.header.len());
+            if found != expected {
+                let message = format!("the line has {found} fields, the header {expected}");
+                return Err(self.fault(Wrong { column: 1, message }));
+            }
+            let asked =
+                |(column, only): &(usize, String)| self.record[*column].trim_ascii() == only.as_bytes();
+            if self.only.iter().all(asked) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The fields of the present line with their offsets in it.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        fields(&self.record)
+    }
+
+    /// The number of the present line, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.record.position().map_or(0, csv::Position::line)
+    }
+
+    /// The present line.
+    pub(super) fn text(&self) -> Vec<u8> {
+        joined(&self.record)
+    }
+
+    /// What is wrong in the present line, as a fault.
+    pub(super) fn fault(&self, wrong: Wrong) -> Fault {
+        wrong.in_line(self.line(), &self.text())
+    }
+}
+
+/// The fields of a record as they stood in their line, quotes aside.
+fn joined(record: &ByteRecord) -> Vec<u8> {
+    record.iter().collect::<Vec<_>>().join(&b',').trim_ascii_end().to_owned()
+}
+
+fn csv_fault(error: &csv::Error) -> Fault {
+    let line = error.position().map_or(1, csv::Position::line);
+    match error.kind() {
+        csv::ErrorKind::Io(error) => Fault::line_error(line, &LineError::of(error)),
+        other => Fault::ends(line, 1, format!("{other:?}"), b""),
+    }
+}
+
+/// The fields of a record with their offsets in the line.
+fn fields(record: &ByteRecord) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut offset = 0;
+    record.iter().map(move |field| {
+        let trimmed = field.trim_ascii_start();
+        let start = offset + field.len() - trimmed.len();
+        offset += field.len() + 1;
+        (start, trimmed.trim_ascii_end())
+    })
+}
+
+/// What a column of a table means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Timestamp,
+    Seconds,
+    /// When the request had ended.
+    EndSeconds,
+    ArrivalMicros,
+    /// When the client sent it, which counts where it is known.
+    SendMicros,
+    PromptTokens,
+    /// Tokens of the prompt; can be 0 where the request failed.
+    AskedTokens,
+    /// Tokens of the prompt besides those of its prefix.
+    OwnTokens,
+    /// Tokens of the prompt as the server counted them.
+    ServerTokens,
+    OutputTokens,
+    /// Tokens of the answer; 0 where the request failed.
+    AnswerTokens,
+    ServiceSeconds,
+    Priority,
+    PrefixGroup,
+    /// A prefix by a name.
+    PrefixName,
+    PrefixTokens,
+    /// A column of a foreign format that has no effect here.
+    Other,
+}
+
+/// A column of a format: its name, its meaning, and whether it has to be there.
+type Known = (&'static str, Column, bool);
+
+/// The columns of a format, and whether others are taken.
+fn columns(format: TraceFormat) -> (&'static [Known], bool) {
+    match format {
+        TraceFormat::AzureLlm => (
+            &[
+                ("TIMESTAMP", Column::Timestamp, true),
+                ("ContextTokens", Column::PromptTokens, true),
+                ("GeneratedTokens", Column::OutputTokens, true),
+            ],
+            true,
+        ),
+        TraceFormat::Vidur => (
+            &[
+                ("arrived_at", Column::Seconds, true),
+                ("num_prefill_tokens", Column::PromptTokens, true),
+                ("num_decode_tokens", Column::OutputTokens, true),
+            ],
+            true,
+        ),
+        TraceFormat::BurstGpt => (
+            &[
+                ("Timestamp", Column::Seconds, true),
+                ("Request tokens", Column::AskedTokens, true),
+                ("Response tokens", Column::AnswerTokens, true),
+            ],
+            true,
+        ),
+        TraceFormat::AzureFunctions2021 => {
+            (&[("end_timestamp", Column::EndSeconds, true), ("duration", Column::ServiceSeconds, true)], true)
+        }
+        TraceFormat::Blis => (
+            &[
+                ("arrival_time_us", Column::ArrivalMicros, true),
+                ("input_tokens", Column::OwnTokens, true),
+                ("output_tokens", Column::AnswerTokens, true),
+                ("send_time_us", Column::SendMicros, false),
+                ("server_input_tokens", Column::ServerTokens, false),
+                ("vllm_priority", Column::Priority, false),
+                ("prefix_group", Column::PrefixName, false),
+                ("prefix_length", Column::PrefixTokens, false),
+            ],
+            true,
+        ),
+        _ => (
+            &[
+                ("arrival_seconds", Column::Seconds, true),
+                ("prompt_tokens", Column::PromptTokens, false),
+                ("output_tokens", Column::OutputTokens, false),
+                ("service_seconds", Column::ServiceSeconds, false),
+                ("priority", Column::Priority, false),
+                ("prefix_group", Column::PrefixGroup, false),
+                ("prefix_tokens", Column::PrefixTokens, false),
+            ],
+            false,
+        ),
+    }
+}
+
+/// A table with one request a line.
+pub(super) struct TableRows {
+    table: Table,
+    columns: Vec<Column>,
+    prefixes: bool,
+    /// Whether tokens may be left out: in our own format.
+    bare: bool,
+}
+
+impl TableRows {
+    pub(super) fn new(input: Input, reading: &Reading) -> Result<TableRows, Fault> {
+        let table = Table::new(input, &reading.only)?;
+        let columns = read_header(&table, reading.format)?;
+        let bare = reading.format == TraceFormat::Csv;
+        Ok(TableRows { table, columns, prefixes: reading.prefixes, bare })
+    }
+}
+
+impl Rows for TableRows {
+    fn next(&mut self) -> Result<Option<Found>, Fault> {
+        if !self.table.advance()? {
+            return Ok(None);
+        }
+        let fields = Fields::read(&self.table, &self.columns, self.bare);
+        let fields = fields.and_then(|fields| fields.row(self.prefixes));
+        let found = fields.map_err(|wrong| self.table.fault(wrong))?;
+        let line = self.table.line();
+        Ok(Some(found.map_or(Found::Failed, |row| Found::Row(Row { line, ..row }))))
+    }
+
+    fn text(&self) -> Vec<u8> {
+        self.table.text()
+    }
+}
+
+fn read_header(table: &Table, format: TraceFormat) -> Result<Vec<Column>, Fault> {
+    let (known, others) = columns(format);
+    let names: Vec<&str> = known.iter().map(|(name, ..)| *name).collect();
+    let mut found = Vec::new();
+    for (offset, field) in table.header() {
+        let name = String::from_utf8_lossy(field);
+        match known.iter().find(|(known, ..)| *known == name) {
+            Some((_, column, _)) if found.contains(column) => {
+                return Err(table.header_fault(offset, format!("the column {name:?} stands twice")));
+            }
+            Some((_, column, _)) => found.push(*column),
+            None if others => found.push(Column::Other),
+            None => {
+                let hint = suggestion(&name, &names).unwrap_or_default();
+                return Err(table.header_fault(offset, format!("unknown column {name:?}")).hint(hint));
+            }
+        }
+    }
+    if let Some((name, ..)) = known.iter().find(|(_, column, needed)| *needed && !found.contains(column)) {
+        let hint = format!("a {} trace has {}", format.name(), names.join(", "));
+        return Err(table.header_fault(0, format!("the column {name:?} is missing")).hint(hint));
+    }
+    let group = found.contains(&Column::PrefixGroup) || found.contains(&Column::PrefixName);
+    if group != found.contains(&Column::PrefixTokens) {
+        return Err(table.header_fault(0, "prefix_group and its number of tokens go together".to_owned()));
+    }
+    Ok(found)
+}
+
+/// The fields of a line.
+#[derive(Debug, Default)]
+struct Fields {
+    at: Option<RowTime>,
+    ended: Option<RowTime>,
+    sent: Option<RowTime>,
+    prompt: Option<u32>,
+    own: Option<u32>,
+    server: Option<u32>,
+    output: Option<u32>,
+    failed: bool,
+    service: Option<Span>,
+    priority: Option<i32>,
+    group: Option<u64>,
+    shared: u32,
+}
+
+impl Fields {
+    fn read(table: &Table, columns: &[Column], bare: bool) -> Result<Fields, Wrong> {
+        let mut row = Fields::default();
+        for ((offset, field), column) in table.fields().zip(columns) {
+            match column {
+                Column::Other => {}
+                Column::PromptTokens | Column::OutputTokens if bare && field.is_empty() => {}
+                Column::Timestamp => row.at = Some(RowTime::Civil(civil(text(field, offset)?, offset)?)),
+                Column::Seconds => row.at = Some(RowTime::Offset(seconds(field, offset)?)),
+                Column::EndSeconds => row.ended = Some(RowTime::Offset(seconds(field, offset)?)),
+                Column::ArrivalMicros => row.at = Some(instant(field, offset)?),
+                Column::SendMicros => row.sent = Some(instant(field, offset)?).filter(|at| !is_zero(*at)),
+                Column::PromptTokens => row.prompt = Some(tokens(field, offset)?),
+                Column::AskedTokens => row.prompt = Some(any_tokens(field, offset)?),
+                Column::OwnTokens => row.own = Some(any_tokens(field, offset)?),
+                Column::ServerTokens => {
+                    row.server = Some(any_tokens(field, offset)?).filter(|count| *count > 0)
+                }
+                Column::AnswerTokens => {
+                    let count = any_tokens(field, offset)?;
+                    (row.output, row.failed) = (Some(count), count == 0);
+                }
+                Column::OutputTokens => row.output = Some(tokens(field, offset)?),
+                _ if field.is_empty() => {}
+                Column::ServiceSeconds => row.service = Some(seconds(field, offset)?),
+                Column::Priority => row.priority = Some(number(field, offset, "a whole number")?),
+                Column::PrefixGroup => row.group = Some(number(field, offset, "a whole number")?),
+                Column::PrefixName => row.group = Some(named(field)),
+                Column::PrefixTokens => row.shared = any_tokens(field, offset)?,
+            }
+        }
+        Ok(row)
+    }
+
+    /// The row; `None` if the request failed.
+    fn row(self, prefixes: bool) -> Result<Option<Row>, Wrong> {
+        if self.failed {
+            return Ok(None);
+        }
+        let began = match (self.ended, self.service) {
+            (Some(ended), Some(service)) => match ended.minus(service) {
+                Some(began) => Some(began),
+                None => return wrong(0, "it began before the start of the trace"),
+            },
+            _ => None,
+        };
+        let at = self.sent.or(self.at).or(began).unwrap_or(RowTime::Offset(Span::ZERO));
+        let shared = self.group.map_or(0, |_| self.shared);
+        let prompt = match self.own {
+            // The tokens of its prefix come before those of its own, which the server counts together.
+            Some(own) if shared > 0 => own.checked_add(shared),
+            Some(own) => Some(self.server.unwrap_or(own)),
+            None => self.prompt,
+        };
+        let prompt = match (prompt, self.own.is_some()) {
+            (None, true) => return wrong(0, "the prompt has too many tokens"),
+            (prompt, _) => prompt.map(|count| at_least_one(count, 0)).transpose()?,
+        };
+        if shared > prompt.unwrap_or(1) {
+            let prompt = prompt.unwrap_or(1);
+            return wrong(0, format!("prefix_tokens ({shared}) is above prompt_tokens ({prompt})"));
+        }
+        let run = self.group.filter(|_| prefixes && shared > 0).map(|group| Run {
+            group,
+            offset: 0,
+            length: shared,
+        });
+        Ok(Some(Row {
+            prompt_tokens: prompt,
+            output_tokens: self.output,
+            priority: self.priority,
+            service: self.service,
+            prefix: run.map(|run| [run].into()),
+            ..Row::bare(at)
+        }))
+    }
+}
+
+fn is_zero(at: RowTime) -> bool {
+    at == RowTime::Offset(Span::ZERO)
+}
+
+/// Microseconds from the start of the trace; from 1970 where there are so many that nothing else can be meant.
+fn instant(field: &[u8], offset: usize) -> Result<RowTime, Wrong> {
+    /// The year 2001.
+    const EPOCH: u64 = 1_000_000_000_000_000;
+    let count: u64 = number(field, offset, "a number of microseconds")?;
+    if count < EPOCH {
+        return micros(count, offset).map(RowTime::Offset);
+    }
+    let nanos = i64::try_from(count).ok().and_then(|count| count.checked_mul(1_000));
+    match nanos {
+        Some(nanos) => Ok(RowTime::Civil(Civil::from_unix_nanos(nanos))),
+        None => wrong(offset, format!("{count} us after 1970 is outside years 1678 to 2262")),
+    }
+}
+
+/// The number of a name: FNV-1a.
+fn named(name: &[u8]) -> u64 {
+    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

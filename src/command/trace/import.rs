@@ -1,0 +1,183 @@
+//! `scaletwin trace import`.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use scaletwin_core::units::{Civil, Span};
+use scaletwin_sim::traffic::trace::{Reading, TraceFormat, TraceReader};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::{Answer, tell};
+
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    system: System,
+}
+
+#[derive(Debug, Subcommand)]
+enum System {
+    /// Rates that a Prometheus has recorded; the file is a trace of the format prometheus
+    Prometheus(Query),
+}
+
+/// A query of a Prometheus.
+#[derive(Debug, clap::Args)]
+struct Query {
+    /// Its address, such as http://localhost:9090
+    url: String,
+    /// A rate of requests per second, such as sum(rate(vllm:request_success_total[1m])); or, for a distribution, the
+    /// increase of the buckets of a histogram by le
+    #[arg(long, value_name = "PROMQL")]
+    query: String,
+    /// The first instant, such as 2024-05-01T00:00:00Z
+    #[arg(long, value_name = "INSTANT", value_parser = parse_civil)]
+    start: Civil,
+    /// The last instant
+    #[arg(long, value_name = "INSTANT", value_parser = parse_civil)]
+    end: Civil,
+    /// From one sample to the next, such as 1m; as long as the range in the query
+    #[arg(long, value_name = "TIME", value_parser = parse_step)]
+    step: Span,
+    /// The new file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// No notes on stderr
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn parse_civil(text: &str) -> Result<Civil, String> {
+    text.parse::<Civil>().map_err(|error| error.to_string())
+}
+
+fn parse_step(text: &str) -> Result<Span, String> {
+    let span = text.parse::<Span>().map_err(|error| error.to_string())?;
+    if span < Span::from_millis(1) { Err("a step is at least 1ms".to_owned()) } else { Ok(span) }
+}
+
+/// The most samples of a series that Prometheus gives at once are 11 000.
+const SAMPLES: u64 = 10_000;
+
+/// The longest answer, bytes.
+const LONGEST: u64 = 256 << 20;
+
+/// An answer of Prometheus.
+#[derive(Debug, Serialize, Deserialize)]
+struct Matrix {
+    status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    data: Option<Data>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    result_type: String,
+    result: Vec<Series>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Series {
+    metric: BTreeMap<String, String>,
+    values: Vec<(f64, String)>,
+}
+
+/// Fetches traffic.
+pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
+    let System::Prometheus(query) = &args.system;
+    let span = query.end.since(query.start);
+    let Some(span) = span.filter(|span| !span.is_zero()) else {
+        return Err(Failure::Other("--end is after --start".to_owned()));
+    };
+    if query.url.starts_with("https:") {
+        let hint = "reach it without TLS, for example through kubectl port-forward";
+        return Err(Failure::Other(format!("https is not supported\n  = hint: {hint}")));
+    }
+    let mut all: BTreeMap<BTreeMap<String, String>, Vec<(f64, String)>> = BTreeMap::new();
+    let steps = span.as_nanos() / query.step.as_nanos();
+    for first in (0..=steps).step_by(usize::try_from(SAMPLES).expect("a small number")) {
+        let last = (first + SAMPLES - 1).min(steps);
+        for series in ask(query, query.step * first, query.step * last)? {
+            all.entry(series.metric).or_default().extend(series.values);
+        }
+    }
+    keep(query, all)
+}
+
+/// The series of a part of the range, from and to counted from its start.
+fn ask(query: &Query, from: Span, to: Span) -> Result<Vec<Series>, Failure> {
+    let at = |span: Span| {
+        let nanos = i128::from(query.start.as_unix_nanos()) + i128::from(span.as_nanos());
+        format!("{}.{:09}", nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000))
+    };
+    let url = format!("{}/api/v1/query_range", query.url.trim_end_matches('/'));
+    let failed = |error: &dyn std::error::Error| Failure::of(format!("cannot ask {url}"), error);
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(std::time::Duration::from_secs(120)))
+        .build()
+        .into();
+    let request = agent
+        .get(&url)
+        .query("query", &query.query)
+        .query("start", at(from))
+        .query("end", at(to))
+        .query("step", query.step.as_secs_f64().to_string());
+    let mut answer = request.call().map_err(|error| failed(&error))?;
+    let status = answer.status();
+    let mut text = String::new();
+    let reading = answer.body_mut().as_reader().take(LONGEST).read_to_string(&mut text);
+    reading.map_err(|error| failed(&error))?;
+    let refused = |why: &str| Failure::Other(format!("{url} answered {status}: {why}"));
+    let answer: Matrix =
+        serde_json::from_str(&text).map_err(|_| refused(&text.chars().take(200).collect::<String>()))?;
+    match (answer.data, answer.error) {
+        (Some(data), None) if data.result_type == "matrix" => Ok(data.result),
+        (_, error) => Err(refused(&error.unwrap_or(answer.status))),
+    }
+}
+
+/// Writes the series, and reads them back as a trace.
+fn keep(
+    query: &Query,
+    all: BTreeMap<BTreeMap<String, String>, Vec<(f64, String)>>,
+) -> Result<Answer, Failure> {
+    let samples: usize = all.values().map(Vec::len).sum();
+    if samples == 0 {
+        let hint = "is the range within what Prometheus keeps, and the metric spelled as it is exported?";
+        return Err(Failure::Other(format!("Prometheus has no sample for this query\n  = hint: {hint}")));
+    }
+    let series = all.len();
+    let is_histogram = all.keys().any(|metric| metric.contains_key("le"));
+    let result = all.into_iter().map(|(metric, values)| Series { metric, values }).collect();
+    let data = Some(Data { result_type: "matrix".to_owned(), result });
+    let answer = Matrix { status: "success".to_owned(), error: None, data };
+    let text = serde_json::to_string(&answer).expect("answers are plain data");
+    std::fs::write(&query.out, text).map_err(|error| Failure::writing(&query.out, &error))?;
+    let said = match is_histogram {
+        true => "buckets, for prompt_tokens_cdf: or output_tokens_cdf:".to_owned(),
+        false => format!("{} requests", requests(query)?),
+    };
+    if !query.quiet {
+        tell(&format!("{}: {series} series, {samples} samples, {said}", query.out.display()));
+    }
+    Ok(Answer::Done)
+}
+
+/// How many requests the rates are.
+fn requests(query: &Query) -> Result<u64, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
+    let reading = Reading::of(TraceFormat::Prometheus);
+    let mut reader = TraceReader::open(&query.out, &reading).map_err(|error| failed(&error))?;
+    let mut requests = 0;
+    while reader.next_row().map_err(|error| failed(&error))?.is_some() {
+        requests += 1;
+    }
+    Ok(requests)
+}
