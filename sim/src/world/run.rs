@@ -118,6 +118,7 @@ impl Run {
         let mut run = Run { world, calendar: exact.calendar, done: exact.done };
         if other_policy {
             run.world.state.recorder.set_waived(run.world.settings.waived.clone());
+            run.world.plan_collections(&mut run.calendar);
             run.world.plan_control(&mut run.calendar);
         }
         Ok(run)
@@ -155,6 +156,7 @@ impl Run {
         for pool in (0u32..).take(world.fleet.accounts().len()) {
             world.plan_market(pool, 0, calendar);
         }
+        world.plan_collections(calendar);
         world.plan_control(calendar);
     }
 
@@ -321,6 +323,7 @@ impl State {
             last_progress: Time::ZERO,
             window_start: Time::ZERO,
             window_bill: vec![0; pools],
+            collections: Default::default(),
             published: Default::default(),
         }
     }
