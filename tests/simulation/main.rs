@@ -1,8 +1,10 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
+mod knative;
 mod library;
 mod luck;
 mod random;
+mod ray_serve;
 mod relations;
 mod running;
 mod snapshots;
