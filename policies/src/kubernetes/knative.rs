@@ -85,7 +85,7 @@ impl Kpa {
     /// Whether the ticker is due, and not only something else.
     fn ticks(&self, seen: &Observation) -> bool {
         let since = seen.now.since(Time::ZERO + self.schedule.offset).as_nanos();
-        let on_grid = self.schedule.period.is_some_and(|period| since % period.as_nanos() == 0);
+        let on_grid = self.schedule.period.is_some_and(|period| since.is_multiple_of(period.as_nanos()));
         seen.cause == Cause::Periodic || on_grid
     }
 

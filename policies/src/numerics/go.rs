@@ -37,6 +37,7 @@ pub const fn int32_of(x: i64) -> i32 {
 /// `math.Pow(x, y)` for finite `x` and `y` above 0: repeated squares for the whole part of `y`, and [`exp`] of the rest times
 /// the logarithm of `x`.
 #[must_use]
+#[expect(clippy::float_cmp, reason = "the special cases are exact values")]
 pub fn pow(x: f64, y: f64) -> f64 {
     if y == 0.5 {
         return x.sqrt();
@@ -70,7 +71,7 @@ pub fn pow(x: f64, y: f64) -> f64 {
 #[must_use]
 pub fn exp(x: f64) -> f64 {
     /// ln 2: its upper bits, so few that whole multiples are exact, and the rest.
-    const LN_2: [f64; 2] = [0.693_147_180_559_662_96, 2.823_529_056_303_157_7e-13];
+    const LN_2: [f64; 2] = [0.693_147_180_559_663, 2.823_529_056_303_157_7e-13];
     let twos = (x * std::f64::consts::LOG2_E).round_ties_even();
     let sixteenth = LN_2.iter().fold(x, |left, part| libm::fma(-twos, *part, left)) * 0.0625;
     let series = [5_040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0]
