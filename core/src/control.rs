@@ -33,5 +33,8 @@ pub use observation::{
 };
 pub use plant::{Applied, Plant};
 pub use policy::{Guard, Needs, PokeKind, Policy, Scope, State, StateMismatch};
-pub use reading::{MetricName, MetricQuery, Missing, ObjectName, PodValues, Point, Reading, Sample, Values};
+pub use reading::{
+    Load, LoadReport, LoadSample, MetricName, MetricQuery, Missing, ObjectName, PodValues, Point, Reading,
+    Sample, Values,
+};
 pub use tick::{Controller, Controllers, Guarded, SavedControllers, Taken, TickError, TickReport, drive};

@@ -3,8 +3,10 @@
 use scaletwin_core::input::{Fields, ReadKeys};
 
 use crate::kubernetes::hpa::spec::HpaSpec;
+use crate::kubernetes::knative::spec::KpaSpec;
 use crate::rules::fixed::FixedSpec;
 use crate::rules::node_provisioner::NodeProvisionerSpec;
+use crate::serving::ray_serve::spec::RaySpec;
 
 /// How it is known that a policy decides as the real controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,13 @@ pub fn policies() -> Vec<Entry> {
     let entry = |kind, version, label, fields| Entry { kind, version, label, fields };
     vec![
         entry("hpa", "HorizontalPodAutoscaler, Kubernetes 1.36.2", Label::Verified, HpaSpec::fields()),
+        entry(
+            "knative",
+            "pod autoscaler (KPA), Knative Serving main of August 2026",
+            Label::Verified,
+            KpaSpec::fields(),
+        ),
+        entry("ray-serve", "default autoscaling policy, Ray Serve 2.60", Label::Verified, RaySpec::fields()),
         entry("static", "a fixed number of replicas", Label::Own, FixedSpec::fields()),
         entry(
             "node-provisioner",
@@ -67,6 +76,10 @@ scaletwin_core::kinds! {
     pub enum PolicySpec {
         /// The HorizontalPodAutoscaler of Kubernetes.
         Hpa(HpaSpec) = "hpa",
+        /// Knative's pod autoscaler.
+        Knative(KpaSpec) = "knative",
+        /// The autoscaler of Ray Serve.
+        RayServe(RaySpec) = "ray-serve",
         /// A fixed number of replicas.
         Fixed(FixedSpec) = "static",
         /// A simple node autoscaler.

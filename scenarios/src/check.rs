@@ -42,7 +42,12 @@ pub(crate) fn check(
     let (services, deployments) = service::services(spec, &clusters, problems);
     let (streams, start) = traffic::streams(spec, folder, &services, &deployments, problems);
     let signals = signals::signals(spec, &services, &deployments, problems);
-    let seen = policy::Seen { clusters: &clusters, deployments: &deployments, signals: &signals };
+    let seen = policy::Seen {
+        clusters: &clusters,
+        services: &services,
+        deployments: &deployments,
+        signals: &signals,
+    };
     let policy = policy::check(policy, &seen, problems);
     let cut = match (spec.end, &spec.duration) {
         (End::Cut, Some(duration)) => Time::ZERO.saturating_add(duration.value),

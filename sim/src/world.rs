@@ -9,6 +9,7 @@
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
 //! | `start_up` | the stages of a replica's start |
+//! | `load` | load as it is reported to controllers |
 //! | `measure` | scrapes, windows, figures of the fleet |
 //! | `plant` | what controllers see and do |
 //! | `run` | a run from start to record, with snapshots |
@@ -17,6 +18,7 @@ pub mod event;
 mod fleet_events;
 mod gateway;
 mod inflight;
+mod load;
 mod measure;
 mod plant;
 pub mod replica;
@@ -44,6 +46,7 @@ use crate::traffic::trace::TraceError;
 use event::Event;
 use gateway::GatewayQueue;
 use inflight::{Later, Requests};
+use load::Collections;
 use measure::DeploymentMeter;
 use plant::PlantError;
 use replica::Replicas;
@@ -108,6 +111,8 @@ struct State {
     window_start: Time,
     /// What had been spent at the start of the window, dollars. Below 0 after a warm-up that ended within it.
     window_bill: f64,
+    /// Load that controllers collect for themselves.
+    collections: Collections,
     /// Signals that controllers have published.
     published: std::collections::BTreeMap<String, f64>,
     start_ups: StartUps,
@@ -189,6 +194,7 @@ impl Model for World {
             Event::Scrape(replica) => self.scrape_replica(replica, calendar),
             Event::ScrapeDeployments => self.scrape_deployments(calendar),
             Event::Look => self.metrics_server_looks(calendar),
+            Event::Collect(number) => self.load_is_collected(number, calendar),
             Event::Window => self.window_ends(calendar),
             Event::WarmUpOver => self.warm_up_is_over(calendar),
             Event::Control => self.control(calendar)?,

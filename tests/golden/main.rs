@@ -6,6 +6,8 @@
 #![expect(clippy::print_stdout, reason = "the counts per file are what this suite is run for")]
 
 mod hpa;
+mod knative;
+mod ray_serve;
 mod recording;
 mod vllm;
 
@@ -13,6 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> = hpa::trials().into_iter().chain(vllm::trials()).collect();
+    let suites = [hpa::trials(), knative::trials(), ray_serve::trials(), vllm::trials()];
+    let trials: Vec<Trial> = suites.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

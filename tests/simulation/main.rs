@@ -1,9 +1,11 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
 mod cold_start;
+mod knative;
 mod library;
 mod luck;
 mod random;
+mod ray_serve;
 mod relations;
 mod rollout;
 mod running;

@@ -48,7 +48,7 @@ policy:
 }
 
 /// What was set when.
-fn scaled(record: &RunRecord) -> Vec<(f64, i32)> {
+pub(crate) fn scaled(record: &RunRecord) -> Vec<(f64, i32)> {
     let mut list = Vec::new();
     for line in record.decisions.lines() {
         let line: DecisionLine<'_> = serde_json::from_str(line).expect("a decision");
@@ -59,6 +59,17 @@ fn scaled(record: &RunRecord) -> Vec<(f64, i32)> {
         }
     }
     list
+}
+
+/// The codes of the reasons about `subject`, each with its instant.
+pub(crate) fn codes(record: &RunRecord, subject: &str) -> Vec<(f64, String)> {
+    let lines = record.decisions.lines();
+    let lines = lines.map(|line| serde_json::from_str::<DecisionLine<'_>>(line).expect("a decision"));
+    let codes = |line: DecisionLine<'_>| -> Vec<(f64, String)> {
+        let about = line.reasons.iter().filter(|reason| reason.subject == subject);
+        about.map(|reason| (line.t_seconds, reason.code.clone())).collect()
+    };
+    lines.flat_map(codes).collect()
 }
 
 /// Replicas wanted and ready on average in the minute that begins at `start`.

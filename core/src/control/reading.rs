@@ -101,6 +101,34 @@ pub enum MetricQuery {
         /// The name.
         name: String,
     },
+    /// The load of a target, as what serves it reports it to a controller that collects for itself. Answered by
+    /// [`Values::Load`].
+    Load {
+        /// Whose load.
+        target: TargetName,
+        /// What is sampled.
+        load: Load,
+        /// From one sample to the next.
+        record: Span,
+        /// From one report to the next.
+        push: Span,
+        /// How far back the samples of a report go.
+        over: Span,
+    },
+}
+
+/// What is sampled of the load of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// Requests held at the gateway and requests in each replica that takes any, at the instant of the sample. Ray
+    /// Serve's `running_requests` and `queued_requests`.
+    Ongoing,
+    /// Requests at the gateway and in the replicas together, averaged over the time since the last sample. What
+    /// Knative's activator and queue-proxies report as `average_concurrent_requests`, without counting any twice.
+    AverageConcurrency,
+    /// Requests that came since the last sample: Knative's `request_count`, without counting any twice.
+    Arrivals,
 }
 
 /// A metric's name with the labels that select its series.
@@ -132,6 +160,28 @@ pub enum Values {
     Series(Vec<Sample>),
     /// Samples as floats with labels.
     Vector(Vec<Point>),
+    /// The last report of each source of load, the gateway first.
+    Load(Vec<LoadReport>),
+}
+
+/// What one source last reported of its load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// The pod; `None` for the gateway.
+    pub pod: Option<Arc<str>>,
+    /// When it reported.
+    pub at: Time,
+    /// Its samples, oldest first.
+    pub samples: Arc<[LoadSample]>,
+}
+
+/// A sample of load.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LoadSample {
+    /// When it was taken.
+    pub at: Time,
+    /// Requests.
+    pub value: Exact,
 }
 
 /// One sample a pod, in the order of the target's pods.

@@ -241,6 +241,10 @@ impl Read for f64 {
     fn shape() -> Shape {
         Shape::new("a number", json!({"type": "number"}))
     }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
 }
 
 /// Implements [`Read`] for a float newtype with a condition.

@@ -3,7 +3,7 @@
 use scaletwin_core::control::{
     Controller, Controllers, Layering, LayeringError, MetricName, MetricQuery, Policy, Schedule, TargetName,
 };
-use scaletwin_core::input::{At, Place, Problem, Problems, parse_documents};
+use scaletwin_core::input::{At, Node, Place, Problem, Problems, parse_documents};
 use scaletwin_core::random::Seed;
 use scaletwin_core::units::Span;
 use scaletwin_policies::kubernetes::hpa::Hpa;
@@ -11,13 +11,17 @@ use scaletwin_policies::kubernetes::hpa::manifest::{self, ManifestHpa};
 use scaletwin_policies::kubernetes::hpa::spec::{
     ControllerSettings, HpaSettings, HpaSpec, MetricSource, ResourceTarget,
 };
-use scaletwin_policies::kubernetes::manifest::{Coverage, only};
+use scaletwin_policies::kubernetes::knative::spec::{KpaSettings, KpaSpec, Revision, resolve};
+use scaletwin_policies::kubernetes::knative::{self, Kpa};
+use scaletwin_policies::kubernetes::manifest::{Coverage, FieldCoverage, only};
 use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
 use scaletwin_policies::rules::node_provisioner::{NodeProvisioner, NodeProvisionerSpec};
+use scaletwin_policies::serving::ray_serve::spec::{RaySettings, RaySpec};
+use scaletwin_policies::serving::ray_serve::{self, RayServe};
 use scaletwin_sim::cluster::settings::ClusterSettings;
 use scaletwin_sim::scrape::signals::{Per, SignalSettings};
-use scaletwin_sim::world::settings::DeploymentModel;
+use scaletwin_sim::world::settings::{DeploymentModel, ServiceModel};
 use serde::Serialize;
 
 use super::{PolicyText, choose, unknown};
@@ -25,6 +29,7 @@ use super::{PolicyText, choose, unknown};
 /// What a policy can be about.
 pub(super) struct Seen<'a> {
     pub clusters: &'a [ClusterSettings],
+    pub services: &'a [ServiceModel],
     pub deployments: &'a [DeploymentModel],
     pub signals: &'a [SignalSettings],
 }
@@ -52,6 +57,8 @@ struct CheckedController {
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Hpa { target: TargetName, settings: HpaSettings, controller: ControllerSettings },
+    Knative { target: TargetName, settings: KpaSettings },
+    RayServe { target: TargetName, settings: RaySettings },
     Fixed { target: TargetName, replicas: i32 },
     NodeProvisioner { cluster: String, idle_timeout: Span },
 }
@@ -65,6 +72,10 @@ impl CheckedController {
         match &self.kind {
             Kind::Hpa { target, settings, controller } => {
                 Box::new(Hpa::new(target.clone(), settings.clone(), *controller, schedule))
+            }
+            Kind::Knative { target, settings } => Box::new(Kpa::new(target.clone(), *settings, schedule)),
+            Kind::RayServe { target, settings } => {
+                Box::new(RayServe::new(target.clone(), *settings, schedule))
             }
             Kind::Fixed { target, replicas } => Box::new(Fixed::new(target.clone(), *replicas, schedule)),
             Kind::NodeProvisioner { cluster, idle_timeout } => {
@@ -95,6 +106,7 @@ impl CheckedPolicy {
         let wakes = |kind: &Kind| match kind {
             // It leaves a target at zero alone that it has not scaled to zero itself.
             Kind::Hpa { .. } => false,
+            Kind::Knative { target: of, .. } | Kind::RayServe { target: of, .. } => of == target,
             Kind::Fixed { target: of, replicas } => of == target && *replicas > 0,
             Kind::NodeProvisioner { .. } => false,
         };
@@ -107,6 +119,12 @@ pub(super) fn check(policy: &PolicyText<'_>, seen: &Seen<'_>, problems: &mut Pro
     for written in &policy.spec.controllers {
         let controller = match &written.value {
             PolicySpec::Hpa(spec) => hpa(spec, &written.place, policy, seen, &mut checked.waived, problems),
+            PolicySpec::Knative(spec) => {
+                knative(spec, &written.place, policy, seen, &mut checked.waived, problems)
+            }
+            PolicySpec::RayServe(spec) => {
+                ray_serve(spec, &written.place, policy, seen, &mut checked.waived, problems)
+            }
             PolicySpec::Fixed(spec) => fixed(spec, &written.place, seen, problems),
             PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, &written.place, seen, problems),
         };
@@ -211,9 +229,7 @@ fn hpa(
             }
         }
         None => {
-            if !spec.waive.is_empty() {
-                problems.error(place, "waive: is about a manifest, and there is none");
-            }
+            refuse_waivers(&spec.waive, place, problems);
             spec.check(&controller, problems)
         }
     };
@@ -241,14 +257,157 @@ fn read_manifest(
     policy: &PolicyText<'_>,
     controller: &ControllerSettings,
 ) -> Result<(ManifestHpa, Vec<String>), Problems> {
+    let documents = read_documents(path, policy)?;
+    let node = only(&documents, "HorizontalPodAutoscaler", &path.place)?;
+    let (hpa, coverage) = manifest::read(node, &spec.waive, controller)?;
+    Ok((hpa, waivers(path, coverage)))
+}
+
+fn knative(
+    spec: &KpaSpec,
+    place: &Place,
+    policy: &PolicyText<'_>,
+    seen: &Seen<'_>,
+    waived: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<CheckedController> {
+    let revision = match &spec.manifest {
+        Some(path) => {
+            spec.refuse_own_keys(problems);
+            let read = read_revision(spec, path, policy);
+            taken(read.map(|(revision, fields)| (revision, waivers(path, fields))), waived, problems)
+        }
+        None => {
+            refuse_waivers(&spec.waive, place, problems);
+            Some(spec.revision())
+        }
+    };
+    let settings = revision.and_then(|revision| resolve(&revision, &spec.config, place, problems));
+    let target = target(&spec.target, seen, problems)?;
+    let settings = settings?;
+    check_collected(&target, settings.may_sleep(), &spec.target.place, seen, problems);
+    Some(CheckedController {
+        name: format!("knative/{target}"),
+        place: place.clone(),
+        period: knative::TICK,
+        offset: spec.offset,
+        kind: Kind::Knative { target, settings },
+    })
+}
+
+fn read_revision(
+    spec: &KpaSpec,
+    path: &At<String>,
+    policy: &PolicyText<'_>,
+) -> Result<(Revision, FieldCoverage), Problems> {
+    let documents = read_documents(path, policy)?;
+    let node = knative::manifest::find(&documents, &path.place)?;
+    let (found, fields) = knative::manifest::read(node, &spec.waive)?;
+    Ok((found.revision, fields))
+}
+
+fn ray_serve(
+    spec: &RaySpec,
+    place: &Place,
+    policy: &PolicyText<'_>,
+    seen: &Seen<'_>,
+    waived: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<CheckedController> {
+    let settings = match &spec.manifest {
+        Some(path) => {
+            spec.refuse_own_keys(problems);
+            let read = read_serve_config(spec, path, policy);
+            taken(read.map(|(settings, fields)| (settings, waivers(path, fields))), waived, problems)
+        }
+        None => {
+            refuse_waivers(&spec.waive, place, problems);
+            spec.check(place, problems)
+        }
+    };
+    let target = target(&spec.target, seen, problems)?;
+    let settings = settings?;
+    check_collected(&target, settings.may_sleep(), &spec.target.place, seen, problems);
+    Some(CheckedController {
+        name: format!("ray-serve/{target}"),
+        place: place.clone(),
+        period: spec.control_loop_interval.0,
+        offset: spec.offset,
+        kind: Kind::RayServe { target, settings },
+    })
+}
+
+fn read_serve_config(
+    spec: &RaySpec,
+    path: &At<String>,
+    policy: &PolicyText<'_>,
+) -> Result<(RaySettings, FieldCoverage), Problems> {
+    let documents = read_documents(path, policy)?;
+    let [node] = documents.as_slice() else {
+        return Err(Problem::error(&path.place, "a Serve config is one document").into());
+    };
+    ray_serve::manifest::read(node, spec.deployment.as_ref(), &spec.waive, &path.place)
+}
+
+/// The documents of a file that a controller names.
+fn read_documents(path: &At<String>, policy: &PolicyText<'_>) -> Result<Vec<Node>, Problems> {
     let file = policy.folder.join(&path.value);
     let text =
         policy.files.read(&file).map_err(|problem| Problem { place: Some(path.place.clone()), ..problem })?;
-    let documents = parse_documents(&file.display().to_string(), &text)?;
-    let node = only(&documents, "HorizontalPodAutoscaler", &path.place)?;
-    let (hpa, coverage) = manifest::read(node, &spec.waive, controller)?;
-    let waived = coverage.into_iter().filter(|(_, coverage)| *coverage == Coverage::Waived);
-    Ok((hpa, waived.map(|(field, _)| format!("{}: {field}", path.value)).collect()))
+    Ok(parse_documents(&file.display().to_string(), &text)?)
+}
+
+/// The waived fields of a file, each with its name.
+fn waivers(path: &At<String>, fields: FieldCoverage) -> Vec<String> {
+    let waived = fields.into_iter().filter(|(_, coverage)| *coverage == Coverage::Waived);
+    waived.map(|(field, _)| format!("{}: {field}", path.value)).collect()
+}
+
+/// What was read of a file, with its waivers noted, or its problems.
+fn taken<T>(
+    read: Result<(T, Vec<String>), Problems>,
+    waived: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    match read {
+        Ok((value, waivers)) => {
+            waived.extend(waivers);
+            Some(value)
+        }
+        Err(more) => {
+            problems.extend(more);
+            None
+        }
+    }
+}
+
+fn refuse_waivers(waive: &[String], place: &Place, problems: &mut Problems) {
+    if !waive.is_empty() {
+        problems.error(place, "waive: is about a manifest, and there is none");
+    }
+}
+
+/// What a controller that collects load for itself needs of its target: a service of its own, whose requests can wait while
+/// there is no replica.
+fn check_collected(
+    target: &TargetName,
+    may_sleep: bool,
+    place: &Place,
+    seen: &Seen<'_>,
+    problems: &mut Problems,
+) {
+    let Some(model) = seen.deployments.iter().find(|model| model.settings.target == *target) else { return };
+    let service = model.settings.service;
+    if seen.deployments.iter().filter(|model| model.settings.service == service).count() > 1 {
+        let message =
+            format!("the service of {target} has other deployments, whose load would count as well");
+        problems.push(Problem::error(place, message).hint("give it a service of its own"));
+    }
+    if may_sleep && seen.services[service].queue == Some(0) {
+        let message = format!("{target} may go to zero, and its service rejects requests without a replica");
+        let problem = Problem::warning(place, message);
+        problems.push(problem.hint("add queue: {} to the service, or keep a replica"));
+    }
 }
 
 /// Every metric that the HPA asks for by name is bound to a signal of the right kind.

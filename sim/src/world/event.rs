@@ -90,6 +90,8 @@ pub enum Event {
     ScrapeDeployments,
     /// The metrics-server looks.
     Look,
+    /// Load is recorded or reported, by the number of the collection.
+    Collect(u32),
     /// A window of the timeline ends.
     Window,
     /// From now on it counts.

@@ -101,6 +101,9 @@ impl World {
                 let metric = MetricName { name: name.clone(), selector: BTreeMap::new() };
                 self.series_values(&metric, now).map(Values::Series)
             }
+            MetricQuery::Load { .. } => {
+                self.state.collections.answer(query).map(Values::Load).ok_or(Missing::Unbound)
+            }
         };
         Ok(match values {
             Ok(values) => Reading::Known(values),

@@ -119,6 +119,7 @@ impl Run {
         let mut run = Run { world, calendar: exact.calendar, done: exact.done };
         if other_policy {
             run.world.state.recorder.set_waived(run.world.settings.waived.clone());
+            run.world.plan_collections(&mut run.calendar);
             run.world.plan_control(&mut run.calendar);
         }
         Ok(run)
@@ -162,6 +163,7 @@ impl Run {
                 calendar.at(Time::ZERO + *at, Phase::Complete, Event::Rollout { deployment: place });
             }
         }
+        world.plan_collections(calendar);
         world.plan_control(calendar);
     }
 
@@ -337,6 +339,7 @@ impl State {
             last_progress: Time::ZERO,
             window_start: Time::ZERO,
             window_bill: 0.0,
+            collections: Default::default(),
             published: Default::default(),
             start_ups: Default::default(),
         }

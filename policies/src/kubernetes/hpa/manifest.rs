@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{MetricName, ObjectName, Resource};
-use scaletwin_core::input::{At, Count, Node, Problem, Problems, Read, Value, parse};
+use scaletwin_core::input::{At, Count, Node, Problem, Problems, Value, parse};
 use scaletwin_core::units::{Quantity, Span};
 
 use super::spec::{
     Behavior, BehaviorSpec, ControllerSettings, HpaSettings, MetricSource, PolicyType, ResourceTarget,
     RulesSpec, ScalingPolicySpec, SelectPolicy, ValueTarget, check_bounds, default_metric, positive_milli,
 };
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, value};
 
 /// An HPA as a manifest gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,24 +95,6 @@ fn read_target(reader: &mut Reader, node: &Node) -> Option<ObjectName> {
     let name = required(&mut fields, reader, "name");
     fields.finish(reader);
     Some(ObjectName { kind: kind?, name: name? })
-}
-
-/// Takes and reads a field.
-fn value<T: Read>(fields: &mut Fields<'_>, reader: &mut Reader, key: &'static str) -> Option<T> {
-    let node = fields.honour(reader, key)?;
-    T::read(node, reader.problems())
-}
-
-/// Takes and reads a field that has to be there.
-fn required<T: Read>(fields: &mut Fields<'_>, reader: &mut Reader, key: &'static str) -> Option<T> {
-    match fields.honour(reader, key) {
-        Some(node) => T::read(node, reader.problems()),
-        None => {
-            let message = format!("{} is missing", fields.path_of(key));
-            reader.problems().error(fields.place, message);
-            None
-        }
-    }
 }
 
 /// Reads one node at a path.

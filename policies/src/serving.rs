@@ -1,0 +1,3 @@
+//! Autoscalers of serving frameworks.
+
+pub mod ray_serve;
