@@ -2,3 +2,4 @@
 
 pub mod hpa;
 pub mod manifest;
+pub mod vpa;

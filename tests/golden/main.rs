@@ -8,11 +8,12 @@
 mod hpa;
 mod recording;
 mod vllm;
+mod vpa;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> = hpa::trials().into_iter().chain(vllm::trials()).collect();
+    let trials: Vec<Trial> = [hpa::trials(), vllm::trials(), vpa::trials()].into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
