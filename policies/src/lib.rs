@@ -7,3 +7,4 @@ pub mod kubernetes;
 pub mod numerics;
 pub mod registry;
 pub mod rules;
+pub mod serving;

@@ -1,0 +1,6 @@
+//! Autoscalers that belong to serving systems.
+
+pub mod aibrix;
+pub mod dynamo;
+pub mod pods;
+pub mod wva;
