@@ -102,8 +102,8 @@ struct State {
     window_start: Time,
     /// What was billed at the start of the window, by pool. Below 0 after a warm-up that ended within it.
     window_bill: Vec<i128>,
-    /// Signals that controllers have published.
-    published: std::collections::BTreeMap<String, f64>,
+    /// Signals that controllers have published: name, labels and value.
+    published: Vec<(String, std::collections::BTreeMap<String, String>, f64)>,
 }
 
 /// The state of a service.
