@@ -5,15 +5,20 @@
 
 #![expect(clippy::print_stdout, reason = "the counts per file are what this suite is run for")]
 
+mod dynamo;
 mod hpa;
 mod recording;
 mod vllm;
 mod vpa;
+mod wva;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> = [hpa::trials(), vllm::trials(), vpa::trials()].into_iter().flatten().collect();
+    let trials: Vec<Trial> = [dynamo::trials(), hpa::trials(), vllm::trials(), vpa::trials(), wva::trials()]
+        .into_iter()
+        .flatten()
+        .collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -5,6 +5,8 @@ mod luck;
 mod random;
 mod relations;
 mod running;
+mod serving;
 mod snapshots;
 mod spot;
 mod timeline;
+mod wva;
