@@ -17,6 +17,7 @@
 
 use scaletwin_core::control::Action;
 use scaletwin_core::record::{DecisionLine, RunRecord};
+use scaletwin_policies::numerics::go::int32;
 
 use crate::running::record;
 
@@ -61,15 +62,18 @@ policy:
 }
 
 /// What was decided when, and what it set: replicas by the HPA, wanted numbers by WVA where they change.
-fn set(record: &RunRecord) -> (Vec<(f64, i32)>, Vec<(f64, f64)>) {
-    let (mut scaled, mut wanted): (Vec<(f64, i32)>, Vec<(f64, f64)>) = Default::default();
+fn set(record: &RunRecord) -> (Vec<(f64, i32)>, Vec<(f64, i32)>) {
+    let (mut scaled, mut wanted): (Vec<(f64, i32)>, Vec<(f64, i32)>) = Default::default();
     for line in record.decisions.lines() {
         let line: DecisionLine<'_> = serde_json::from_str(line).expect("a decision");
         for action in line.actions.iter() {
             match action {
                 Action::SetReplicas { replicas, .. } => scaled.push((line.t_seconds, *replicas)),
-                Action::PublishSignal { value, .. } if wanted.last().is_none_or(|last| last.1 != *value) => {
-                    wanted.push((line.t_seconds, *value));
+                Action::PublishSignal { value, .. } => {
+                    let value = int32(*value);
+                    if wanted.last().is_none_or(|last| last.1 != value) {
+                        wanted.push((line.t_seconds, value));
+                    }
                 }
                 _ => {}
             }
@@ -81,14 +85,14 @@ fn set(record: &RunRecord) -> (Vec<(f64, i32)>, Vec<(f64, f64)>) {
 #[test]
 fn without_windows_the_hpa_follows_one_metric_lag_behind() {
     let (scaled, wanted) = set(&record(&scenario("0s")));
-    assert_eq!(wanted, [(0.0, 1.0), (150.0, 2.0), (450.0, 1.0)]);
+    assert_eq!(wanted, [(0.0, 1), (150.0, 2), (450.0, 1)]);
     assert_eq!(scaled, [(180.0, 2), (480.0, 1)]);
 }
 
 #[test]
 fn with_windows_it_scales_up_for_a_load_that_is_gone() {
     let (scaled, wanted) = set(&record(&scenario("240s")));
-    assert_eq!(wanted, [(0.0, 1.0), (150.0, 2.0), (480.0, 1.0)]);
+    assert_eq!(wanted, [(0.0, 1), (150.0, 2), (480.0, 1)]);
     assert_eq!(scaled, [(405.0, 2), (735.0, 1)]);
 }
 
@@ -98,4 +102,5 @@ fn a_selector_that_no_variant_has_finds_nothing() {
     let record = record(&text);
     assert_eq!(set(&record).0, []);
     assert!(record.decisions.contains("FailedGetExternalMetric"));
+    assert!(!record.decisions.contains("ValidMetricFound"));
 }

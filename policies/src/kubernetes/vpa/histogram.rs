@@ -201,6 +201,7 @@ fn round_to(at: i64, step: i64) -> i64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "both are the start of the same bucket, or nothing")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

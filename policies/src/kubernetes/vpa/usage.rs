@@ -137,6 +137,7 @@ impl Container {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "both are the start of the same bucket, or nothing")]
 mod tests {
     use super::*;
 
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn running_out_of_memory_asks_for_a_fifth_or_100_mib_more() {
-        for (requested, wanted) in [(GIB, (1.2 * GIB as f64) as i64), (GIB / 4, GIB / 4 + OOM_MIN_BUMP)] {
+        for (requested, wanted) in [(GIB, scale(GIB, 1.2)), (GIB / 4, GIB / 4 + OOM_MIN_BUMP)] {
             let (mut usage, mut container) = (Usage::default(), Container::default());
             assert!(container.add_oom(&mut usage, requested, 0));
             assert_eq!(container.oom_peak, wanted);

@@ -219,7 +219,10 @@ mod tests {
                 replica(names[place % 3], (place % 3) as f64, *kv, f64::from(*queue))
             };
             let replicas: Vec<_> = loads.iter().enumerate().map(of).collect();
-            let count = |name: &str| replicas.iter().filter(|replica| replica.variant == name).count() as i32;
+            let count = |name: &str| {
+                let own = replicas.iter().filter(|replica| replica.variant == name).count();
+                i32::try_from(own).expect("few")
+            };
             let variants: Vec<_> = names.iter().map(|name| settled(name, count(name))).collect();
             let targets = targets(&analyze(&replicas, &Thresholds::default()), &variants);
             let moved: i32 = targets.iter().map(|(name, target)| (target - count(name)).abs()).sum();
