@@ -61,9 +61,12 @@ policy:
     )
 }
 
+/// Numbers of replicas with the instants of their setting, seconds.
+type Settings = Vec<(f64, i32)>;
+
 /// What was decided when, and what it set: replicas by the HPA, wanted numbers by WVA where they change.
-fn set(record: &RunRecord) -> (Vec<(f64, i32)>, Vec<(f64, i32)>) {
-    let (mut scaled, mut wanted): (Vec<(f64, i32)>, Vec<(f64, i32)>) = Default::default();
+fn set(record: &RunRecord) -> (Settings, Settings) {
+    let (mut scaled, mut wanted) = (Settings::new(), Settings::new());
     for line in record.decisions.lines() {
         let line: DecisionLine<'_> = serde_json::from_str(line).expect("a decision");
         for action in line.actions.iter() {
