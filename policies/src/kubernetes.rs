@@ -3,3 +3,4 @@
 pub mod hpa;
 pub mod knative;
 pub mod manifest;
+pub mod vpa;

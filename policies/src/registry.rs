@@ -4,9 +4,13 @@ use scaletwin_core::input::{Fields, ReadKeys};
 
 use crate::kubernetes::hpa::spec::HpaSpec;
 use crate::kubernetes::knative::spec::KpaSpec;
+use crate::kubernetes::vpa::VpaSpec;
 use crate::rules::fixed::FixedSpec;
 use crate::rules::node_provisioner::NodeProvisionerSpec;
+use crate::serving::aibrix::AibrixSpec;
+use crate::serving::dynamo::DynamoSpec;
 use crate::serving::ray_serve::spec::RaySpec;
+use crate::serving::wva::WvaSpec;
 
 /// How it is known that a policy decides as the real controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,20 @@ pub fn policies() -> Vec<Entry> {
             KpaSpec::fields(),
         ),
         entry("ray-serve", "default autoscaling policy, Ray Serve 2.60", Label::Verified, RaySpec::fields()),
+        entry("vpa", "VerticalPodAutoscaler 1.7.1: its recommender", Label::Verified, VpaSpec::fields()),
+        entry(
+            "wva",
+            "llm-d Workload Variant Autoscaler 0.5.1 (analyzer: tokens is from source)",
+            Label::Verified,
+            WvaSpec::fields(),
+        ),
+        entry(
+            "dynamo-planner",
+            "NVIDIA Dynamo planner 1.6.1: its load loop without latency targets",
+            Label::Verified,
+            DynamoSpec::fields(),
+        ),
+        entry("aibrix", "AIBrix PodAutoscaler 0.7: APA and KPA", Label::FromSource, AibrixSpec::fields()),
         entry("static", "a fixed number of replicas", Label::Own, FixedSpec::fields()),
         entry(
             "node-provisioner",
@@ -80,6 +98,14 @@ scaletwin_core::kinds! {
         Knative(KpaSpec) = "knative",
         /// The autoscaler of Ray Serve.
         RayServe(RaySpec) = "ray-serve",
+        /// The recommender of the VerticalPodAutoscaler.
+        Vpa(VpaSpec) = "vpa",
+        /// The Workload Variant Autoscaler of llm-d.
+        Wva(WvaSpec) = "wva",
+        /// The planner of NVIDIA Dynamo.
+        Dynamo(DynamoSpec) = "dynamo-planner",
+        /// The PodAutoscaler of AIBrix.
+        Aibrix(AibrixSpec) = "aibrix",
         /// A fixed number of replicas.
         Fixed(FixedSpec) = "static",
         /// A simple node autoscaler.

@@ -113,8 +113,8 @@ struct State {
     window_bill: f64,
     /// Load that controllers collect for themselves.
     collections: Collections,
-    /// Signals that controllers have published.
-    published: std::collections::BTreeMap<String, f64>,
+    /// Signals that controllers have published: name, labels and value.
+    published: Vec<(String, std::collections::BTreeMap<String, String>, f64)>,
     start_ups: StartUps,
 }
 

@@ -355,7 +355,7 @@ impl ReconcileTick {
                 let values = self.external_metrics.as_ref().and_then(|metrics| metrics.get(&metric.name));
                 values.and_then(|values| series(values))
             }
-            MetricQuery::Signal { .. } | MetricQuery::Load { .. } => None,
+            MetricQuery::PodSamples { .. } | MetricQuery::Signal { .. } | MetricQuery::Load { .. } => None,
         };
         values.map_or(Reading::Missing(Missing::NoData), Reading::Known)
     }

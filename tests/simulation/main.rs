@@ -9,6 +9,8 @@ mod ray_serve;
 mod relations;
 mod rollout;
 mod running;
+mod serving;
 mod snapshots;
 mod spot;
 mod timeline;
+mod wva;

@@ -1,8 +1,8 @@
 //! The signals that serving systems expose, by their real names.
 //!
 //! Names, types, labels, buckets and the instant at which each counter moves are those of vLLM 0.33, cAdvisor 0.60,
-//! kube-state-metrics 2.20, dcgm-exporter 4.8, Istio 1.31 and prometheus-fastapi-instrumentator 8, read in their
-//! sources. The simulator exposes these; the live bridge asks for them.
+//! kube-state-metrics 2.20, dcgm-exporter 4.8, Istio 1.31, prometheus-fastapi-instrumentator 8 and llm-d's WVA 0.5, read
+//! in their sources. The simulator exposes these; the live bridge asks for them.
 
 /// What a signal is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -288,6 +288,10 @@ pub const CATALOGUE: &[Signal] = &[
     deployment("kube_deployment_spec_replicas", "when the target is scaled"),
     deployment("kube_deployment_status_replicas", "when a pod comes or goes"),
     deployment("kube_deployment_status_replicas_ready", "when a pod becomes ready or stops being so"),
+    Signal {
+        labels: &["variant_name", "exported_namespace"],
+        ..deployment("wva_desired_replicas", "when llm-d's Workload Variant Autoscaler decides")
+    },
 ];
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ pub enum Aspect {
     Bounds(TargetName),
     /// The requests of a target's containers.
     Requests(TargetName),
-    /// A signal.
+    /// A signal, with its labels.
     Signal(String),
     /// The nodes of a cluster.
     Nodes(String),
@@ -197,7 +197,7 @@ impl Action {
     pub fn aspect(&self) -> Option<Aspect> {
         Some(match self {
             Action::SetReplicas { target, .. } => Aspect::Replicas(target.clone()),
-            Action::PublishSignal { name, .. } => Aspect::Signal(name.clone()),
+            Action::PublishSignal { name, labels, .. } => Aspect::Signal(series(name, labels)),
             Action::SetBounds { target, .. } => Aspect::Bounds(target.clone()),
             Action::SetRequests { target, .. } => Aspect::Requests(target.clone()),
             Action::LaunchNodes(Launch { cluster, .. })
@@ -240,6 +240,15 @@ impl Action {
             _ => Ok(()),
         }
     }
+}
+
+/// A series as Prometheus writes it: its name, and its labels if it has any.
+fn series(name: &str, labels: &BTreeMap<String, String>) -> String {
+    if labels.is_empty() {
+        return name.to_owned();
+    }
+    let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
+    format!("{name}{{{}}}", labels.join(","))
 }
 
 /// An action whose numbers make no sense.

@@ -96,6 +96,14 @@ pub enum MetricQuery {
         /// Which metric.
         metric: MetricName,
     },
+    /// A metric of each pod of a target as Prometheus or the pod itself gives it, not cut to milli-units. Answered by
+    /// [`Values::Vector`] with the label `pod`.
+    PodSamples {
+        /// Whose pods.
+        target: TargetName,
+        /// Which metric.
+        metric: MetricName,
+    },
     /// A signal of the file, by its name under `signals:`. Answered by [`Values::Series`].
     Signal {
         /// The name.

@@ -1,5 +1,7 @@
 //! Conversions as Go on amd64 does them: outside the range they give the smallest integer.
 
+pub mod math;
+
 /// `int32(x)`.
 ///
 /// ```

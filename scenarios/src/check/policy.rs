@@ -1,5 +1,7 @@
 //! Policies: from controllers as written to controllers that can be built for a seed.
 
+mod serving;
+
 use scaletwin_core::control::{
     Controller, Controllers, Layering, LayeringError, MetricName, MetricQuery, Policy, Schedule, TargetName,
 };
@@ -14,11 +16,15 @@ use scaletwin_policies::kubernetes::hpa::spec::{
 use scaletwin_policies::kubernetes::knative::spec::{KpaSettings, KpaSpec, Revision, resolve};
 use scaletwin_policies::kubernetes::knative::{self, Kpa};
 use scaletwin_policies::kubernetes::manifest::{Coverage, FieldCoverage, only};
+use scaletwin_policies::kubernetes::vpa::{Allowed, Vpa};
 use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
 use scaletwin_policies::rules::node_provisioner::{NodeProvisioner, NodeProvisionerSpec};
+use scaletwin_policies::serving::aibrix::{Aibrix, AibrixSettings};
+use scaletwin_policies::serving::dynamo::{Dynamo, DynamoSettings};
 use scaletwin_policies::serving::ray_serve::spec::{RaySettings, RaySpec};
 use scaletwin_policies::serving::ray_serve::{self, RayServe};
+use scaletwin_policies::serving::wva::{Wva, WvaSettings};
 use scaletwin_sim::cluster::settings::ClusterSettings;
 use scaletwin_sim::scrape::signals::{Per, SignalSettings};
 use scaletwin_sim::world::settings::{DeploymentModel, ServiceModel};
@@ -59,6 +65,10 @@ enum Kind {
     Hpa { target: TargetName, settings: HpaSettings, controller: ControllerSettings },
     Knative { target: TargetName, settings: KpaSettings },
     RayServe { target: TargetName, settings: RaySettings },
+    Vpa { target: TargetName, container: String, allowed: Allowed },
+    Wva { settings: WvaSettings },
+    Dynamo { target: TargetName, settings: DynamoSettings },
+    Aibrix { target: TargetName, settings: AibrixSettings },
     Fixed { target: TargetName, replicas: i32 },
     NodeProvisioner { cluster: String, idle_timeout: Span },
 }
@@ -76,6 +86,16 @@ impl CheckedController {
             Kind::Knative { target, settings } => Box::new(Kpa::new(target.clone(), *settings, schedule)),
             Kind::RayServe { target, settings } => {
                 Box::new(RayServe::new(target.clone(), *settings, schedule))
+            }
+            Kind::Vpa { target, container, allowed } => {
+                Box::new(Vpa::new(target.clone(), container.clone(), *allowed, schedule))
+            }
+            Kind::Wva { settings } => Box::new(Wva::new(settings.clone(), schedule)),
+            Kind::Dynamo { target, settings } => {
+                Box::new(Dynamo::new(target.clone(), settings.clone(), schedule))
+            }
+            Kind::Aibrix { target, settings } => {
+                Box::new(Aibrix::new(target.clone(), settings.clone(), schedule))
             }
             Kind::Fixed { target, replicas } => Box::new(Fixed::new(target.clone(), *replicas, schedule)),
             Kind::NodeProvisioner { cluster, idle_timeout } => {
@@ -107,6 +127,10 @@ impl CheckedPolicy {
             // It leaves a target at zero alone that it has not scaled to zero itself.
             Kind::Hpa { .. } => false,
             Kind::Knative { target: of, .. } | Kind::RayServe { target: of, .. } => of == target,
+            // These look at pods, and there are none.
+            Kind::Dynamo { .. } | Kind::Aibrix { .. } => false,
+            // These change no number of replicas.
+            Kind::Vpa { .. } | Kind::Wva { .. } => false,
             Kind::Fixed { target: of, replicas } => of == target && *replicas > 0,
             Kind::NodeProvisioner { .. } => false,
         };
@@ -125,6 +149,10 @@ pub(super) fn check(policy: &PolicyText<'_>, seen: &Seen<'_>, problems: &mut Pro
             PolicySpec::RayServe(spec) => {
                 ray_serve(spec, &written.place, policy, seen, &mut checked.waived, problems)
             }
+            PolicySpec::Vpa(spec) => serving::vpa(spec, &written.place, seen, problems),
+            PolicySpec::Wva(spec) => serving::wva(spec, &written.place, seen, problems),
+            PolicySpec::Dynamo(spec) => serving::dynamo(spec, &written.place, seen, problems),
+            PolicySpec::Aibrix(spec) => serving::aibrix(spec, &written.place, seen, problems),
             PolicySpec::Fixed(spec) => fixed(spec, &written.place, seen, problems),
             PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, &written.place, seen, problems),
         };

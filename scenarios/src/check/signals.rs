@@ -107,6 +107,7 @@ fn check_labels(spec: &SignalSpec, found: &Signal, deployments: &[DeploymentMode
     let mut known: Vec<&str> =
         variants.first().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     known.extend(found.labels.contains(&"model_name").then_some("model_name"));
+    known.extend(found.labels.iter().filter(|_| found.scope == SignalScope::Deployment));
     known.extend(TARGET_LABELS);
     for (label, value) in &spec.r#match {
         if !known.contains(&label.as_str()) {

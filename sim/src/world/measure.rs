@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// kube-state-metrics is scraped.
+    /// kube-state-metrics is scraped, and controllers that publish signals.
     pub(super) fn scrape_deployments(&mut self, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         for place in 0..self.settings.deployments.len() {
@@ -195,12 +195,15 @@ impl World {
             let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
             for (series, scraped) in (0u16..).zip(self.board.series()) {
                 let value = match scraped.name.as_str() {
-                    "kube_deployment_spec_replicas" => view.spec_replicas,
-                    "kube_deployment_status_replicas" => view.status_replicas,
-                    "kube_deployment_status_replicas_ready" => view.ready_replicas,
-                    _ => continue,
+                    "kube_deployment_spec_replicas" => f64::from(view.spec_replicas),
+                    "kube_deployment_status_replicas" => f64::from(view.status_replicas),
+                    "kube_deployment_status_replicas_ready" => f64::from(view.ready_replicas),
+                    published => match self.published_of(published, place) {
+                        Some(value) => value,
+                        None => continue,
+                    },
                 };
-                self.state.history.push(SeriesKey { subject, series, variant: 0 }, now, f64::from(value));
+                self.state.history.push(SeriesKey { subject, series, variant: 0 }, now, value);
             }
         }
         calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::ScrapeDeployments);

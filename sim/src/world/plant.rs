@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
     Action, Admission, Applied, Bounds, Decision, Launch, MetricName, MetricQuery, Missing, Observation,
-    Plant, PodValues, Reading, Resource, Sample, Scope, TargetName, Values,
+    Plant, PodValues, Point, Reading, Resource, Sample, Scope, TargetName, Values,
 };
+use scaletwin_core::units::exact::Exact;
 use scaletwin_core::units::{Span, Time};
 
 use super::event::Event;
@@ -79,9 +80,13 @@ impl World {
     /// All that is scraped: replicas in the order of their numbers, and the deployments.
     fn all_labels(&self) -> Vec<TargetLabels> {
         let replicas = self.state.replicas.iter().filter_map(|serving| self.labels_of(serving.id));
-        let deployments = (0..self.settings.deployments.len()).map(|place| TargetLabels {
-            subject: Subject::Deployment(u32::try_from(place).expect("deployments are few")),
-            labels: self.deployment_labels(place),
+        let deployments = (0..self.settings.deployments.len()).map(|place| {
+            let mut labels = self.deployment_labels(place);
+            // What WVA's series say of themselves.
+            labels.push(("variant_name".to_owned(), self.settings.deployments[place].settings.name.clone()));
+            labels.push(("exported_namespace".to_owned(), "default".to_owned()));
+            let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
+            TargetLabels { subject, labels }
         });
         replicas.chain(deployments).collect()
     }
@@ -93,6 +98,9 @@ impl World {
             }
             MetricQuery::Pods { target, metric } => {
                 self.pod_values(self.target(target)?, metric, now).map(Values::Pods)
+            }
+            MetricQuery::PodSamples { target, metric } => {
+                self.pod_points(self.target(target)?, metric, now).map(Values::Vector)
             }
             MetricQuery::Object { metric, .. } | MetricQuery::External { metric } => {
                 self.series_values(metric, now).map(Values::Series)
@@ -126,6 +134,29 @@ impl World {
 
     /// A signal for each pod of a target.
     fn pod_values(&self, place: usize, metric: &MetricName, now: Time) -> Result<PodValues, Missing> {
+        let (_, values) = self.pod_floats(place, metric, now)?;
+        let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
+        some(values.into_iter().map(|value| value.map(sample)).collect())
+    }
+
+    /// A signal for each pod of a target that has one, as floats.
+    fn pod_points(&self, place: usize, metric: &MetricName, now: Time) -> Result<Vec<Point>, Missing> {
+        let (labels, values) = self.pod_floats(place, metric, now)?;
+        let point = |(target, value): (TargetLabels, Option<f64>)| {
+            let labels = target.labels.into_iter().collect();
+            value.map(|value| Point { labels, value: Exact(value), at: now })
+        };
+        let points: Vec<Point> = labels.into_iter().zip(values).filter_map(point).collect();
+        if points.is_empty() { Err(Missing::NoData) } else { Ok(points) }
+    }
+
+    /// The labels of each pod of a target, and the value of a signal for it.
+    fn pod_floats(
+        &self,
+        place: usize,
+        metric: &MetricName,
+        now: Time,
+    ) -> Result<(Vec<TargetLabels>, Vec<Option<f64>>), Missing> {
         let signal = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let replicas = self.fleet.replicas_of(place);
         let labels: Vec<TargetLabels> = replicas
@@ -136,17 +167,34 @@ impl World {
             })
             .collect();
         let values = self.board.by_target(signal, &metric.selector, &labels, &self.state.history, now);
-        let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
-        some(values.into_iter().map(|value| value.map(sample)).collect())
+        Ok((labels, values))
+    }
+
+    /// What controllers have published under a name, with labels that match.
+    fn published(&self, metric: &MetricName) -> impl Iterator<Item = f64> {
+        let fits = |labels: &BTreeMap<String, String>| {
+            metric.selector.iter().all(|(label, value)| labels.get(label) == Some(value))
+        };
+        let named = self.state.published.iter().filter(|(name, ..)| *name == metric.name);
+        named.filter(move |(_, labels, _)| fits(labels)).map(|(.., value)| *value)
+    }
+
+    /// What controllers have published under `series` about a deployment.
+    pub(super) fn published_of(&self, series: &str, place: usize) -> Option<f64> {
+        let DeploymentModel { settings, .. } = &self.settings.deployments[place];
+        let service = &self.settings.services[settings.service].name;
+        let about = [("service", service), ("variant_name", &settings.name)];
+        let selector = about.map(|(label, value)| (label.to_owned(), value.clone())).into();
+        self.published(&MetricName { name: series.to_owned(), selector }).next()
     }
 
     /// A signal as one series, or one a pod.
     fn series_values(&self, metric: &MetricName, now: Time) -> Result<Vec<Sample>, Missing> {
         let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
-        if let Some(value) = self.state.published.get(&metric.name) {
-            return Ok(vec![sample(*value)]);
-        }
-        let signal: &SignalSettings = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
+        let Some(signal): Option<&SignalSettings> = self.board.find(&metric.name) else {
+            let published: Vec<Sample> = self.published(metric).map(sample).collect();
+            return if published.is_empty() { Err(Missing::Unbound) } else { Ok(published) };
+        };
         let labels = self.all_labels();
         let (more, history) = (&metric.selector, &self.state.history);
         let samples: Vec<Sample> = match signal.per {
@@ -228,8 +276,12 @@ impl SimPlant<'_> {
                 world.fleet.set_bounds(place, Bounds { min: *min, max: *max });
                 Ok(())
             }
-            Action::PublishSignal { name, value, .. } => {
-                world.state.published.insert(name.clone(), *value);
+            Action::PublishSignal { name, labels, value } => {
+                let published = &mut world.state.published;
+                match published.iter_mut().find(|(known, with, _)| known == name && with == labels) {
+                    Some((.., shown)) => *shown = *value,
+                    None => published.push((name.clone(), labels.clone(), *value)),
+                }
                 Ok(())
             }
             Action::LaunchNodes(launch) => self.launch(launch),
