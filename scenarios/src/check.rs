@@ -3,6 +3,7 @@
 mod cluster;
 mod engine;
 pub(crate) mod policy;
+mod queries;
 mod service;
 mod signals;
 mod traffic;
@@ -40,7 +41,9 @@ pub(crate) fn check(
     let (services, deployments) = service::services(spec, &clusters, problems);
     let (streams, start) = traffic::streams(spec, folder, &services, &deployments, problems);
     let signals = signals::signals(spec, &services, &deployments, problems);
-    let seen = policy::Seen { clusters: &clusters, deployments: &deployments, signals: &signals };
+    let queries = queries::queries(spec, problems);
+    let seen =
+        policy::Seen { clusters: &clusters, deployments: &deployments, signals: &signals, queries: &queries };
     let policy = policy::check(policy, &seen, problems);
     let cut = match (spec.end, &spec.duration) {
         (End::Cut, Some(duration)) => Time::ZERO.saturating_add(duration.value),
@@ -74,6 +77,7 @@ pub(crate) fn check(
         deployments,
         streams,
         signals,
+        queries,
         scrape: ScrapeSettings { interval: spec.scrape.interval.0, lag: spec.scrape.lag },
         metrics_resolution: spec.metrics_server.resolution.0,
         waived: policy.waived.clone(),

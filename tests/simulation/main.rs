@@ -2,6 +2,7 @@
 
 mod library;
 mod luck;
+mod promql;
 mod random;
 mod relations;
 mod running;

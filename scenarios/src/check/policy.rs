@@ -16,6 +16,7 @@ use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
 use scaletwin_policies::rules::node_provisioner::{NodeProvisioner, NodeProvisionerSpec};
 use scaletwin_sim::cluster::settings::ClusterSettings;
+use scaletwin_sim::scrape::queries::QuerySignal;
 use scaletwin_sim::scrape::signals::{Per, SignalSettings};
 use scaletwin_sim::world::settings::DeploymentModel;
 use serde::Serialize;
@@ -27,6 +28,7 @@ pub(super) struct Seen<'a> {
     pub clusters: &'a [ClusterSettings],
     pub deployments: &'a [DeploymentModel],
     pub signals: &'a [SignalSettings],
+    pub queries: &'a [QuerySignal],
 }
 
 /// A policy, checked.
@@ -311,6 +313,9 @@ fn check_bound(
     problems: &mut Problems,
 ) {
     let name = &metric.name;
+    if let Some(query) = seen.queries.iter().find(|query| query.name == *name) {
+        return super::queries::check_bound(query, per_pod, single, place, problems);
+    }
     let Some(signal) = seen.signals.iter().find(|signal| signal.name == *name) else {
         let per = if per_pod { "pod" } else { "deployment" };
         let stanza =

@@ -14,6 +14,8 @@ use super::{World, WorldError};
 use crate::cluster::entities::ReplicaId;
 use crate::engine::{Calendar, Phase};
 use crate::scrape::history::Subject;
+use crate::scrape::promql::EvalError;
+use crate::scrape::queries::Scraped;
 use crate::scrape::signals::{Per, SignalSettings, TargetLabels};
 
 /// The window that the HPA assumes for custom metrics without one.
@@ -54,7 +56,7 @@ impl World {
     }
 
     /// The labels that the scrape adds to a replica's series.
-    fn labels_of(&self, id: ReplicaId) -> Option<TargetLabels> {
+    pub(super) fn labels_of(&self, id: ReplicaId) -> Option<TargetLabels> {
         let serving = self.state.replicas.get(id)?;
         let pod = self.fleet.replica_name(id)?;
         let mut labels = self.deployment_labels(serving.deployment as usize);
@@ -84,6 +86,13 @@ impl World {
             labels: self.deployment_labels(place),
         });
         replicas.chain(deployments).collect()
+    }
+
+    /// What queries are evaluated on at `now`, and the instant that they see.
+    fn scraped<'a>(&'a self, targets: &'a [TargetLabels], now: Time) -> Result<(Scraped<'a>, Time), Missing> {
+        let seen = now.checked_sub(self.board.lag()).ok_or(Missing::NoData)?;
+        let (history, start) = (&self.state.history, self.settings.start);
+        Ok((Scraped { series: self.board.series(), history, targets, start }, seen))
     }
 
     fn answer(&self, query: &MetricQuery, now: Time) -> Result<Reading<Values>, PlantError> {
@@ -123,8 +132,17 @@ impl World {
 
     /// A signal for each pod of a target.
     fn pod_values(&self, place: usize, metric: &MetricName, now: Time) -> Result<PodValues, Missing> {
-        let signal = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let replicas = self.fleet.replicas_of(place);
+        let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
+        if let Some(query) = self.board.find_query(&metric.name) {
+            let name = |id| self.fleet.replica_name(id).unwrap_or_default();
+            let pods: Vec<String> = replicas.iter().map(|replica| name(replica.id)).collect();
+            let labels = self.all_labels();
+            let (scraped, seen) = self.scraped(&labels, now)?;
+            let values = query.by_pod(&scraped, &metric.selector, &pods, seen).map_err(refused)?;
+            return some(values.into_iter().map(|value| value.map(sample)).collect());
+        }
+        let signal = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let labels: Vec<TargetLabels> = replicas
             .iter()
             .map(|replica| {
@@ -133,7 +151,6 @@ impl World {
             })
             .collect();
         let values = self.board.by_target(signal, &metric.selector, &labels, &self.state.history, now);
-        let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
         some(values.into_iter().map(|value| value.map(sample)).collect())
     }
 
@@ -143,8 +160,14 @@ impl World {
         if let Some(value) = self.state.published.get(&metric.name) {
             return Ok(vec![sample(*value)]);
         }
-        let signal: &SignalSettings = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let labels = self.all_labels();
+        if let Some(query) = self.board.find_query(&metric.name) {
+            let (scraped, seen) = self.scraped(&labels, now)?;
+            let values = query.series(&scraped, &metric.selector, seen).map_err(refused)?;
+            let samples: Vec<Sample> = values.into_iter().map(sample).collect();
+            return if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) };
+        }
+        let signal: &SignalSettings = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let (more, history) = (&metric.selector, &self.state.history);
         let samples: Vec<Sample> = match signal.per {
             Per::Pod => {
@@ -158,6 +181,11 @@ impl World {
         };
         if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) }
     }
+}
+
+/// A query that cannot be answered: whoever asks Prometheus gets its error.
+fn refused(error: EvalError) -> Missing {
+    Missing::Unreachable { detail: error.to_string() }
 }
 
 /// Values by pod, if there is any: an API without a value for any pod answers with nothing.
