@@ -67,14 +67,18 @@ fn an_external_metric_from_a_query_decides_as_from_the_equal_series() {
     assert!(scaled(&series).len() > 2, "it scales up and down");
     for query in [
         "sum(envoy_cluster_upstream_rq_active)",
-        "scalar(sum(envoy_cluster_upstream_rq_active{deployment=\"main\"}))",
-        "sum by (service) (envoy_cluster_upstream_rq_active) or vector(0)",
+        "sum by (service) (envoy_cluster_upstream_rq_active{deployment=\"main\"}) or sum(http_requests_total)",
         // Several series: the HPA adds them up.
         "envoy_cluster_upstream_rq_active{pod=~\"web-main-.*\"}",
     ] {
         let query = record(&scenario(&format!("{{promql: '{query}'}}"), EXTERNAL));
         assert_eq!(query.decisions, series.decisions);
     }
+    // Before the first scrape there is no data, and here a zero instead.
+    let filled =
+        record(&scenario("{promql: 'sum(envoy_cluster_upstream_rq_active) or vector(0)'}", EXTERNAL));
+    assert_ne!(filled.decisions, series.decisions);
+    assert_eq!(scaled(&filled), scaled(&series));
 }
 
 #[test]
@@ -160,7 +164,7 @@ fn mistakes_of_queries_are_found_when_the_scenario_is_read() {
     has("{promql: 'sum(http_requests_total{pood=\"x\"})'}", "this selects nothing");
     has("{promql: 'http_requests_total[1m]'}", "a signal needs a number");
     has("{promql: 'http_requests_total @ 5'}", "out of reach");
-    has("{promql: 'vector(1)', per: pod}", "no value for each pod");
+    has("{promql: 'time()', per: pod}", "no value for each pod");
     has("{promql: 'vector(1)', series: http_requests_total}", "not both");
     has("{per: pod}", "needs a series or a query");
     has("{promql: 'vector(1)', rate_over: 1m}", "no match and no rate_over");

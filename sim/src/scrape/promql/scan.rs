@@ -142,8 +142,11 @@ impl<'a> Scan<'a> {
 
 /// Whether some ending makes this beginning a query, right or wrong.
 fn could_go_on(beginning: &str) -> bool {
-    const ENDINGS: [&str; 12] =
-        ["", " x", " 1m", " (x)", " (1, x)", "=\"\"", "\"\"", " a=\"\"", " 1m:", ":", " x + x", " start()"];
+    const ENDINGS: [&str; 14] = [
+        "", " x", " 1m", " (x)", " (1, x)", "=\"\"", "\"\"", " a=\"\"", " 1m:", ":", " x + x", " start()",
+        " (a) x", " (a) (x)",
+    ];
+    const AFTER: [&str; 3] = ["", " x", " (x)"];
     let mut closing: Vec<char> = Vec::new();
     let scan = Scan::new(beginning);
     for place in 0..scan.tokens.len() {
@@ -156,9 +159,9 @@ fn could_go_on(beginning: &str) -> bool {
         }
     }
     let closing: String = closing.into_iter().rev().collect();
-    ENDINGS.iter().any(|ending| {
-        ["", " x"].iter().any(|after| has_shape(&format!("{beginning}{ending}{closing}{after}")))
-    })
+    ENDINGS
+        .iter()
+        .any(|ending| AFTER.iter().any(|after| has_shape(&format!("{beginning}{ending}{closing}{after}"))))
 }
 
 /// Whether a text parses, or fails for a reason besides its shape.

@@ -30,7 +30,7 @@ fn the_lookback_of_version_3_leaves_out_its_left_edge() {
     let all = [every_15_s("x", &[7.0])];
     assert_eq!([ask(V2, "x", 300, &all), ask(V3, "x", 300, &all)], [vec![7.0], vec![]]);
     assert_eq!([ask(V2, "x", 299, &all), ask(V3, "x", 299, &all)], [vec![7.0], vec![7.0]]);
-    assert_eq!([ask(V2, "x", 301, &all), ask(V3, "x", 301, &all)], [vec![], vec![]]);
+    assert_eq!([ask(V2, "x", 301, &all).len(), ask(V3, "x", 301, &all).len()], [0, 0]);
     assert_eq!([ask(V2, "x offset 1m", 360, &all), ask(V3, "x offset 1m", 360, &all)], [vec![7.0], vec![]]);
 }
 
@@ -98,8 +98,8 @@ fn an_ended_series_is_gone_for_an_instant_and_stays_in_a_range() {
     let ended = [series(&[("__name__", "x")], &[(0, Some(1.0)), (15, Some(4.0)), (30, None)])];
     for version in [V2, V3] {
         assert_eq!(ask(version, "x", 29, &ended), [4.0]);
-        assert_eq!(ask(version, "x", 30, &ended), [0.0; 0]);
-        assert_eq!(ask(version, "x", 45, &ended), [0.0; 0]);
+        assert_eq!(ask(version, "x", 30, &ended).len(), 0);
+        assert_eq!(ask(version, "x", 45, &ended).len(), 0);
         assert_eq!(ask(version, "max_over_time(x[1m])", 45, &ended), [4.0]);
         assert_eq!(ask(version, "count_over_time(x[1m])", 45, &ended), [2.0]);
         assert_eq!(ask(version, "absent(x)", 45, &ended), [1.0]);
@@ -112,7 +112,7 @@ fn an_ended_series_is_gone_for_an_instant_and_stays_in_a_range() {
 #[test]
 fn a_series_that_comes_back_is_seen_again() {
     let back = [series(&[("__name__", "x")], &[(0, Some(9.0)), (15, None), (30, Some(2.0))])];
-    assert_eq!(ask(V3, "x", 20, &back), [0.0; 0]);
+    assert_eq!(ask(V3, "x", 20, &back).len(), 0);
     assert_eq!(ask(V3, "x", 30, &back), [2.0]);
     // The marker is no sample: the counter went from 9 to 2 by one reset.
     assert_eq!(ask(V3, "resets(x[1m])", 31, &back), [1.0]);
