@@ -115,7 +115,7 @@ fn jitter(draws: &mut Draws, below: i64) -> i64 {
 fn histograms(draws: &Draws) -> Vec<Series> {
     let mut all = Vec::new();
     for pod in ["p0", "p1"] {
-        let mut draws = draws.clone();
+        let mut draws = *draws;
         let mut counts = [0u64; BOUNDS.len()];
         let mut series: Vec<Series> = BOUNDS
             .iter()

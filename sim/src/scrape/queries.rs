@@ -172,7 +172,6 @@ impl Samples for Scraped<'_> {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "sums of few whole numbers are exact")]
 mod tests {
     use scaletwin_core::units::Span;
 

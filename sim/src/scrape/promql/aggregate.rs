@@ -37,7 +37,7 @@ pub(super) fn aggregate(
 /// A number of series: anything that an i64 holds, cut.
 fn count(k: f64) -> Evaluated<f64> {
     const LIMIT: f64 = 9_223_372_036_854_775_807.0;
-    if k >= -LIMIT && k <= LIMIT { Ok(k.trunc()) } else { Err(EvalError::Overflow(k)) }
+    if (-LIMIT..=LIMIT).contains(&k) { Ok(k.trunc()) } else { Err(EvalError::Overflow(k)) }
 }
 
 fn grouped(vector: Vec<Sample>, by: &Grouping) -> Vec<(Labels, Vec<Sample>)> {

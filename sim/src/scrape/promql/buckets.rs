@@ -61,7 +61,8 @@ fn bucket_quantile(q: f64, mut buckets: Vec<Bucket>, version: PrometheusVersion)
 
 /// The value at `rank`: within a bucket values are taken as spread evenly.
 fn interpolate(mut rank: f64, buckets: &[Bucket], last: usize) -> f64 {
-    let place = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let place = buckets[..last]
+        .partition_point(|bucket| rank.is_nan() || bucket.count.is_nan() || bucket.count < rank);
     if place == last {
         return buckets[last - 1].bound;
     }

@@ -90,11 +90,14 @@ pub(super) struct Evaluator<'a, S: ?Sized> {
     query: i64,
 }
 
+/// Samples by series: instants in ms and values.
+type Runs = Vec<(Labels, Vec<(i64, f64)>)>;
+
 /// What a range holds: from when to when, and the samples of each series that has any.
 pub(super) struct Window {
     pub(super) from: i64,
     pub(super) to: i64,
-    pub(super) runs: Vec<(Labels, Vec<(i64, f64)>)>,
+    pub(super) runs: Runs,
 }
 
 impl<S: Samples + ?Sized> Evaluator<'_, S> {
@@ -247,13 +250,7 @@ impl<S: Samples + ?Sized> Evaluator<'_, S> {
     }
 
     /// The series that an expression gives at whole multiples of `step`.
-    fn steps(
-        &self,
-        inner: &Expr,
-        from: i64,
-        to: i64,
-        step: i64,
-    ) -> Evaluated<Vec<(Labels, Vec<(i64, f64)>)>> {
+    fn steps(&self, inner: &Expr, from: i64, to: i64, step: i64) -> Evaluated<Runs> {
         let mut runs: BTreeMap<Labels, Vec<(i64, f64)>> = BTreeMap::new();
         let mut at = step * (from / step);
         while self.version.is_outside(at, from) {

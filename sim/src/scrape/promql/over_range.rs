@@ -26,6 +26,8 @@ enum Change {
 impl Run<'_> {
     /// The function's value, if the samples are enough for it.
     pub(super) fn apply(&self, function: &OverRange, parameter: f64) -> Option<f64> {
+        #[expect(clippy::float_cmp, reason = "whether a value is another one")]
+        let changed = |one: f64, other: f64| one != other && !(one.is_nan() && other.is_nan());
         let values = || self.points.iter().map(|(_, value)| *value);
         match function {
             OverRange::Rate => self.extrapolated(Change::Counter { per_second: true }),
@@ -42,14 +44,12 @@ impl Run<'_> {
             }
             OverRange::Sum => Some(sum(values())),
             OverRange::Count => Some(self.points.len() as f64),
-            OverRange::Last => values().last(),
+            OverRange::Last => values().next_back(),
             OverRange::Present => Some(1.0),
             OverRange::Stddev => Some(variance(values()).sqrt()),
             OverRange::Stdvar => Some(variance(values())),
             OverRange::Quantile(_) => Some(quantile(parameter, values().collect())),
-            OverRange::Changes => {
-                Some(self.count_pairs(|one, other| one != other && !(one.is_nan() && other.is_nan())))
-            }
+            OverRange::Changes => Some(self.count_pairs(changed)),
             OverRange::Resets => Some(self.count_pairs(|one, other| other < one)),
             OverRange::Deriv => self.line(self.points.first()?.0).map(|(slope, _)| slope),
             OverRange::PredictLinear(_) => {
@@ -149,7 +149,7 @@ fn mean(values: impl Iterator<Item = f64>, version: PrometheusVersion) -> f64 {
         if !steps {
             let mut next = mean;
             next.add(value);
-            if count == 1.0 || !next.sum.is_infinite() {
+            if count < 2.0 || !next.sum.is_infinite() {
                 mean = next;
                 continue;
             }

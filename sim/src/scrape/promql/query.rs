@@ -440,7 +440,7 @@ impl Reader<'_> {
     }
 }
 
-/// The functions that are evaluated and those that Prometheus has besides, for did-you-mean.
+/// What may be called, for did-you-mean.
 const FUNCTIONS: [&str; 44] = [
     "abs",
     "absent",
