@@ -4,6 +4,7 @@ mod cluster;
 mod engine;
 mod market;
 pub(crate) mod policy;
+mod queries;
 mod service;
 mod signals;
 mod start_up;
@@ -42,11 +43,13 @@ pub(crate) fn check(
     let (services, deployments) = service::services(spec, &clusters, problems);
     let (streams, start) = traffic::streams(spec, folder, &services, &deployments, problems);
     let signals = signals::signals(spec, &services, &deployments, problems);
+    let queries = queries::queries(spec, problems);
     let seen = policy::Seen {
         clusters: &clusters,
         services: &services,
         deployments: &deployments,
         signals: &signals,
+        queries: &queries,
     };
     let policy = policy::check(policy, &seen, problems);
     let cut = match (spec.end, &spec.duration) {
@@ -81,6 +84,7 @@ pub(crate) fn check(
         deployments,
         streams,
         signals,
+        queries,
         scrape: ScrapeSettings { interval: spec.scrape.interval.0, lag: spec.scrape.lag },
         metrics_resolution: spec.metrics_server.resolution.0,
         waived: policy.waived.clone(),

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use scaletwin_core::input::{At, Period};
 use scaletwin_core::units::{Civil, Span};
+use scaletwin_sim::scrape::promql::PrometheusVersion;
 use scaletwin_sim::scrape::signals::{Per, Reduce};
 
 use cluster::ClusterSpec;
@@ -49,6 +50,8 @@ scaletwin_core::keys! {
         pub signals: BTreeMap<String, At<SignalSpec>> = BTreeMap::new(),
         /// How exporters are scraped.
         pub scrape: ScrapeSpec = ScrapeSpec::default(),
+        /// The Prometheus that signals come from.
+        pub prometheus: PrometheusSpec = PrometheusSpec::default(),
         /// The metrics-server, which CPU and memory of pods come from.
         pub metrics_server: MetricsServerSpec = MetricsServerSpec::default(),
         /// What scales: here, or the name of a policy file. `--policy` replaces it. Default: nothing does.
@@ -84,6 +87,21 @@ impl Default for ScrapeSpec {
 }
 
 scaletwin_core::keys! {
+    /// The Prometheus that signals come from.
+    #[derive(Debug, Clone)]
+    pub struct PrometheusSpec {
+        /// Its major version, 2 or 3: queries under `promql:` follow its rules.
+        pub version: PrometheusVersion = PrometheusVersion::V3,
+    }
+}
+
+impl Default for PrometheusSpec {
+    fn default() -> PrometheusSpec {
+        PrometheusSpec { version: PrometheusVersion::V3 }
+    }
+}
+
+scaletwin_core::keys! {
     /// The metrics-server.
     #[derive(Debug, Clone)]
     pub struct MetricsServerSpec {
@@ -102,14 +120,16 @@ scaletwin_core::keys! {
     /// A metric that controllers ask for by name.
     #[derive(Debug, Clone)]
     pub struct SignalSpec {
-        /// The series, by its real name, such as `vllm:num_requests_waiting`.
-        pub series: At<String>,
+        /// The series, by its real name, such as `vllm:num_requests_waiting`. This or `promql`.
+        pub series: Option<At<String>> = None,
+        /// A PromQL query over all series that exporters show, such as `sum(rate(http_requests_total[2m]))`.
+        pub promql: Option<At<String>> = None,
         /// Labels that must match: those of the series, and `pod`, `deployment`, `service`, `namespace`.
         pub r#match: BTreeMap<String, At<String>> = BTreeMap::new(),
         /// One value for each pod, or one for all series that match.
         pub per: Per = Per::Deployment,
-        /// How several series become one value.
-        pub reduce: Reduce = Reduce::Sum,
+        /// How several series become one value. Default: their sum; the series of a query's answer stay several.
+        pub reduce: Option<Reduce> = None,
         /// The rate per second over this time, as PromQL's `rate`, instead of the value.
         pub rate_over: Option<At<Period>> = None,
     }

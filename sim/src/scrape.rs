@@ -7,10 +7,14 @@
 //! | [`history`] | samples of the last minutes, with Prometheus' rules for an instant and for a rate |
 //! | [`load`] | load as it is reported to controllers that collect for themselves |
 //! | [`metrics_server`] | CPU and memory by pod, as `metrics.k8s.io` reports them |
+//! | [`promql`] | PromQL, for an instant, over any source of series |
+//! | [`queries`] | signals that are queries, and the history as their source |
 //! | [`signals`] | the names under `signals:` and how they are worked out |
 
 pub mod exporter;
 pub mod history;
 pub mod load;
 pub mod metrics_server;
+pub mod promql;
+pub mod queries;
 pub mod signals;

@@ -4,6 +4,7 @@ mod cold_start;
 mod knative;
 mod library;
 mod luck;
+mod promql;
 mod random;
 mod ray_serve;
 mod relations;

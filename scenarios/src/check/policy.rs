@@ -26,6 +26,7 @@ use scaletwin_policies::serving::ray_serve::spec::{RaySettings, RaySpec};
 use scaletwin_policies::serving::ray_serve::{self, RayServe};
 use scaletwin_policies::serving::wva::{Wva, WvaSettings};
 use scaletwin_sim::cluster::settings::ClusterSettings;
+use scaletwin_sim::scrape::queries::QuerySignal;
 use scaletwin_sim::scrape::signals::{Per, SignalSettings};
 use scaletwin_sim::world::settings::{DeploymentModel, ServiceModel};
 use serde::Serialize;
@@ -38,6 +39,7 @@ pub(super) struct Seen<'a> {
     pub services: &'a [ServiceModel],
     pub deployments: &'a [DeploymentModel],
     pub signals: &'a [SignalSettings],
+    pub queries: &'a [QuerySignal],
 }
 
 /// A policy, checked.
@@ -498,6 +500,9 @@ fn check_bound(
     problems: &mut Problems,
 ) {
     let name = &metric.name;
+    if let Some(query) = seen.queries.iter().find(|query| query.name == *name) {
+        return super::queries::check_bound(query, per_pod, single, place, problems);
+    }
     let Some(signal) = seen.signals.iter().find(|signal| signal.name == *name) else {
         let per = if per_pod { "pod" } else { "deployment" };
         let stanza =

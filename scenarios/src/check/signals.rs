@@ -3,13 +3,13 @@
 use scaletwin_core::control::{CATALOGUE, Kind, Signal, SignalScope, signal};
 use scaletwin_core::input::{At, Problem, Problems, suggestion};
 use scaletwin_sim::scrape::exporter::variants;
-use scaletwin_sim::scrape::signals::{Per, SignalSettings};
+use scaletwin_sim::scrape::signals::{Per, Reduce, SignalSettings};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
 
 use crate::spec::{ScenarioSpec, SignalSpec};
 
 /// The labels that a scrape adds to a replica's series.
-const TARGET_LABELS: [&str; 4] = ["namespace", "service", "deployment", "pod"];
+pub(super) const TARGET_LABELS: [&str; 4] = ["namespace", "service", "deployment", "pod"];
 
 pub(super) fn signals(
     spec: &ScenarioSpec,
@@ -19,31 +19,32 @@ pub(super) fn signals(
 ) -> Vec<SignalSettings> {
     let mut signals = Vec::new();
     for (name, written) in &spec.signals {
-        match signal(&written.series) {
-            None => problems.push(unknown(written)),
+        let Some(series) = &written.series else { continue };
+        match signal(series) {
+            None => problems.push(unknown(series)),
             Some(found) => {
-                check(written, found, services, deployments, problems);
-                signals.push(settings(name, written));
+                check(written, series, found, services, deployments, problems);
+                signals.push(settings(name, series, written));
             }
         }
     }
     signals
 }
 
-fn settings(name: &str, spec: &SignalSpec) -> SignalSettings {
+fn settings(name: &str, series: &str, spec: &SignalSpec) -> SignalSettings {
     SignalSettings {
         name: name.to_owned(),
-        series: spec.series.value.clone(),
+        series: series.to_owned(),
         matches: spec.r#match.iter().map(|(label, value)| (label.clone(), value.value.clone())).collect(),
         per: spec.per,
-        reduce: spec.reduce,
+        reduce: spec.reduce.unwrap_or(Reduce::Sum),
         rate_over: spec.rate_over.as_ref().map(|over| over.0),
     }
 }
 
-fn unknown(spec: &SignalSpec) -> Problem {
-    let name = &spec.series.value;
-    let problem = Problem::error(&spec.series.place, format!("no modelled exporter shows {name:?}"));
+fn unknown(series: &At<String>) -> Problem {
+    let name = &series.value;
+    let problem = Problem::error(&series.place, format!("no modelled exporter shows {name:?}"));
     let base = CATALOGUE.iter().find(|known| known.name == *name || known.name == format!("{name}_total"));
     match base {
         Some(Signal { kind: Kind::Histogram(_), .. }) => {
@@ -59,12 +60,12 @@ fn unknown(spec: &SignalSpec) -> Problem {
 
 fn check(
     spec: &At<SignalSpec>,
+    series: &At<String>,
     found: &Signal,
     services: &[ServiceModel],
     deployments: &[DeploymentModel],
     problems: &mut Problems,
 ) {
-    let series = &spec.series;
     if let (Some(over), Kind::Gauge) = (&spec.rate_over, found.kind) {
         let problem = Problem::error(&over.place, format!("{} is a gauge: it has no rate", series.value));
         problems.push(problem.hint("remove rate_over"));
@@ -80,7 +81,7 @@ fn check(
     if !deployments.is_empty() && !deployments.iter().any(exposes) {
         problems.error(&series.place, format!("no replica of this scenario shows {}", series.value));
     }
-    check_labels(spec, found, deployments, problems);
+    check_labels(spec, series, found, deployments, problems);
     let chosen =
         spec.r#match.keys().any(|label| TARGET_LABELS.contains(&label.as_str()) || label == "model_name");
     if services.len() > 1 && spec.per == Per::Deployment && !chosen {
@@ -102,8 +103,14 @@ fn model_of(deployment: &DeploymentModel) -> Option<&str> {
     }
 }
 
-fn check_labels(spec: &SignalSpec, found: &Signal, deployments: &[DeploymentModel], problems: &mut Problems) {
-    let variants = variants(&spec.series);
+fn check_labels(
+    spec: &SignalSpec,
+    series: &At<String>,
+    found: &Signal,
+    deployments: &[DeploymentModel],
+    problems: &mut Problems,
+) {
+    let variants = variants(series);
     let mut known: Vec<&str> =
         variants.first().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     known.extend(found.labels.contains(&"model_name").then_some("model_name"));
@@ -111,7 +118,7 @@ fn check_labels(spec: &SignalSpec, found: &Signal, deployments: &[DeploymentMode
     known.extend(TARGET_LABELS);
     for (label, value) in &spec.r#match {
         if !known.contains(&label.as_str()) {
-            let message = format!("{} has no label {label:?}", spec.series.value);
+            let message = format!("{} has no label {label:?}", series.value);
             let hint = suggestion(label, &known).unwrap_or_default();
             problems.push(Problem::error(&value.place, message).hint(hint));
             continue;
@@ -123,7 +130,7 @@ fn check_labels(spec: &SignalSpec, found: &Signal, deployments: &[DeploymentMode
             }
         };
         if !values.is_empty() && !values.contains(&value.value.as_str()) {
-            let message = format!("the label {label} of {} is never {:?}", spec.series.value, value.value);
+            let message = format!("the label {label} of {} is never {:?}", series.value, value.value);
             problems
                 .push(Problem::error(&value.place, message).hint(format!("one of {}", values.join(", "))));
         }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
+use super::signals::TargetLabels;
+
 /// How far back Prometheus looks for the last sample of a series.
 pub const LOOKBACK: Span = Span::from_secs(300);
 
@@ -34,13 +36,15 @@ pub struct History {
     keep: Span,
     #[serde(with = "pairs")]
     series: BTreeMap<SeriesKey, VecDeque<(Time, f64)>>,
+    /// Subjects that are gone, whose past a range can still see, with their labels.
+    ended: Vec<(Time, TargetLabels)>,
 }
 
 impl History {
     /// A history that answers for ranges up to `range`, seen with a delay of `lag`.
     #[must_use]
     pub fn new(range: Span, lag: Span) -> History {
-        History { keep: range.max(LOOKBACK) + lag, series: BTreeMap::new() }
+        History { keep: range.max(LOOKBACK) + lag, series: BTreeMap::new(), ended: Vec::new() }
     }
 
     /// Adds a sample.
@@ -58,6 +62,34 @@ impl History {
         for key in keys {
             self.series.remove(&key);
         }
+    }
+
+    /// Ends all series of a subject that is gone at `at`: an instant sees them no more, a range still does until they are
+    /// too old for any.
+    pub fn end(&mut self, target: TargetLabels, at: Time) {
+        let is_old = |(ended, _): &(Time, TargetLabels)| ended.saturating_add(self.keep) < at;
+        let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended).into_iter().partition(is_old);
+        self.ended = kept;
+        for (_, target) in old {
+            self.forget(target.subject);
+        }
+        self.ended.push((at, target));
+    }
+
+    /// The subjects that are gone and still seen by ranges.
+    pub fn ended(&self) -> impl Iterator<Item = &TargetLabels> {
+        self.ended.iter().map(|(_, target)| target)
+    }
+
+    /// When a subject was gone, if it is.
+    #[must_use]
+    pub fn ended_at(&self, subject: Subject) -> Option<Time> {
+        self.ended.iter().find(|(_, target)| target.subject == subject).map(|(at, _)| *at)
+    }
+
+    /// All series of a subject with their samples.
+    pub fn series_of(&self, subject: Subject) -> impl Iterator<Item = (SeriesKey, &VecDeque<(Time, f64)>)> {
+        self.of(subject, 0, u16::MAX)
     }
 
     fn of(

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::units::{Span, Time};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::history::{History, Subject};
+use super::queries::QuerySignal;
 
 scaletwin_core::names! {
     /// Of what a signal has one value.
@@ -65,7 +66,7 @@ pub struct ScrapedSeries {
 }
 
 /// The labels that the scrape adds to the series of a subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetLabels {
     /// What the labels are of.
     pub subject: Subject,
@@ -77,6 +78,7 @@ pub struct TargetLabels {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignalBoard {
     signals: Vec<SignalSettings>,
+    queries: Vec<QuerySignal>,
     series: Vec<ScrapedSeries>,
     lag: Span,
 }
@@ -85,7 +87,31 @@ impl SignalBoard {
     /// A board for these signals, which need these series.
     #[must_use]
     pub fn new(signals: Vec<SignalSettings>, series: Vec<ScrapedSeries>, lag: Span) -> SignalBoard {
-        SignalBoard { signals, series, lag }
+        SignalBoard { signals, queries: Vec::new(), series, lag }
+    }
+
+    /// The board with queries besides, which need no further series.
+    #[must_use]
+    pub fn with_queries(self, queries: Vec<QuerySignal>) -> SignalBoard {
+        SignalBoard { queries, ..self }
+    }
+
+    /// The query of this name.
+    #[must_use]
+    pub fn find_query(&self, name: &str) -> Option<&QuerySignal> {
+        self.queries.iter().find(|query| query.name == name)
+    }
+
+    /// Whether any signal is a query.
+    #[must_use]
+    pub fn has_queries(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
+    /// How old what is seen is.
+    #[must_use]
+    pub fn lag(&self) -> Span {
+        self.lag
     }
 
     /// The series that are scraped.
@@ -97,7 +123,10 @@ impl SignalBoard {
     /// The longest range that a signal looks at.
     #[must_use]
     pub fn range(&self) -> Span {
-        self.signals.iter().filter_map(|signal| signal.rate_over).max().unwrap_or(Span::ZERO)
+        let reach =
+            |query: &QuerySignal| Span::from_millis(query.query.reach().unwrap_or(u64::MAX / 1_000_000));
+        let rates = self.signals.iter().filter_map(|signal| signal.rate_over);
+        rates.chain(self.queries.iter().map(reach)).max().unwrap_or(Span::ZERO)
     }
 
     /// The signal of this name.
@@ -116,7 +145,7 @@ impl SignalBoard {
         history: &History,
         now: Time,
     ) -> Vec<Option<f64>> {
-        let of = |target| reduce(signal.reduce, self.values(signal, more, target, history, now));
+        let of = |target| signal.reduce.of(self.values(signal, more, target, history, now));
         targets.iter().map(of).collect()
     }
 
@@ -131,7 +160,7 @@ impl SignalBoard {
         now: Time,
     ) -> Option<f64> {
         let all = targets.iter().flat_map(|target| self.values(signal, more, target, history, now));
-        reduce(signal.reduce, all.collect())
+        signal.reduce.of(all.collect())
     }
 
     fn values(
@@ -163,13 +192,17 @@ impl SignalBoard {
     }
 }
 
-fn reduce(how: Reduce, values: Vec<f64>) -> Option<f64> {
-    let count = values.len() as f64;
-    match how {
-        _ if values.is_empty() => None,
-        Reduce::Sum => Some(values.iter().sum()),
-        Reduce::Avg => Some(values.iter().sum::<f64>() / count),
-        Reduce::Max => values.into_iter().reduce(f64::max),
+impl Reduce {
+    /// The values as one; nothing of none.
+    #[must_use]
+    pub fn of(self, values: Vec<f64>) -> Option<f64> {
+        let count = values.len() as f64;
+        match self {
+            _ if values.is_empty() => None,
+            Reduce::Sum => Some(values.iter().sum()),
+            Reduce::Avg => Some(values.iter().sum::<f64>() / count),
+            Reduce::Max => values.into_iter().reduce(f64::max),
+        }
     }
 }
 

@@ -172,6 +172,8 @@ impl World {
     /// A replica without requests is gone.
     pub(super) fn remove_replica(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
+        let id = self.state.replicas.at(slot).id;
+        let labels = self.labels_of(id).filter(|_| self.board.has_queries());
         let serving = self.state.replicas.remove(slot);
         assert_eq!(serving.outstanding, 0, "a replica goes without requests");
         serving.engine.check();
@@ -180,7 +182,10 @@ impl World {
             calendar.cancel(ticket, Phase::Complete);
         }
         self.note_departure(&serving, now);
-        self.state.history.forget(Subject::Replica(serving.id.0));
+        match labels {
+            Some(labels) => self.state.history.end(labels, now),
+            None => self.state.history.forget(Subject::Replica(serving.id.0)),
+        }
         self.fleet.remove_replica(serving.id, now);
         calendar.soon(Phase::Place, Event::Lifecycle);
     }

@@ -15,6 +15,8 @@ use super::{World, WorldError};
 use crate::cluster::entities::ReplicaId;
 use crate::engine::{Calendar, Phase};
 use crate::scrape::history::Subject;
+use crate::scrape::promql::EvalError;
+use crate::scrape::queries::Scraped;
 use crate::scrape::signals::{Per, SignalSettings, TargetLabels};
 
 /// The window that the HPA assumes for custom metrics without one.
@@ -55,7 +57,7 @@ impl World {
     }
 
     /// The labels that the scrape adds to a replica's series.
-    fn labels_of(&self, id: ReplicaId) -> Option<TargetLabels> {
+    pub(super) fn labels_of(&self, id: ReplicaId) -> Option<TargetLabels> {
         let serving = self.state.replicas.get(id)?;
         let pod = self.fleet.replica_name(id)?;
         let mut labels = self.deployment_labels(serving.deployment as usize);
@@ -89,6 +91,13 @@ impl World {
             TargetLabels { subject, labels }
         });
         replicas.chain(deployments).collect()
+    }
+
+    /// What queries are evaluated on at `now`, and the instant that they see.
+    fn scraped<'a>(&'a self, targets: &'a [TargetLabels], now: Time) -> Result<(Scraped<'a>, Time), Missing> {
+        let seen = now.checked_sub(self.board.lag()).ok_or(Missing::NoData)?;
+        let (history, start) = (&self.state.history, self.settings.start);
+        Ok((Scraped { series: self.board.series(), history, targets, start }, seen))
     }
 
     fn answer(&self, query: &MetricQuery, now: Time) -> Result<Reading<Values>, PlantError> {
@@ -157,7 +166,6 @@ impl World {
         metric: &MetricName,
         now: Time,
     ) -> Result<(Vec<TargetLabels>, Vec<Option<f64>>), Missing> {
-        let signal = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let replicas = self.fleet.replicas_of(place);
         let labels: Vec<TargetLabels> = replicas
             .iter()
@@ -166,6 +174,15 @@ impl World {
                 self.labels_of(replica.id).unwrap_or(none)
             })
             .collect();
+        if let Some(query) = self.board.find_query(&metric.name) {
+            let name = |id| self.fleet.replica_name(id).unwrap_or_default();
+            let pods: Vec<String> = replicas.iter().map(|replica| name(replica.id)).collect();
+            let all = self.all_labels();
+            let (scraped, seen) = self.scraped(&all, now)?;
+            let values = query.by_pod(&scraped, &metric.selector, &pods, seen).map_err(refused)?;
+            return Ok((labels, values));
+        }
+        let signal = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let values = self.board.by_target(signal, &metric.selector, &labels, &self.state.history, now);
         Ok((labels, values))
     }
@@ -191,11 +208,17 @@ impl World {
     /// A signal as one series, or one a pod.
     fn series_values(&self, metric: &MetricName, now: Time) -> Result<Vec<Sample>, Missing> {
         let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
+        let labels = self.all_labels();
+        if let Some(query) = self.board.find_query(&metric.name) {
+            let (scraped, seen) = self.scraped(&labels, now)?;
+            let values = query.series(&scraped, &metric.selector, seen).map_err(refused)?;
+            let samples: Vec<Sample> = values.into_iter().map(sample).collect();
+            return if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) };
+        }
         let Some(signal): Option<&SignalSettings> = self.board.find(&metric.name) else {
             let published: Vec<Sample> = self.published(metric).map(sample).collect();
             return if published.is_empty() { Err(Missing::Unbound) } else { Ok(published) };
         };
-        let labels = self.all_labels();
         let (more, history) = (&metric.selector, &self.state.history);
         let samples: Vec<Sample> = match signal.per {
             Per::Pod => {
@@ -209,6 +232,11 @@ impl World {
         };
         if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) }
     }
+}
+
+/// A query that cannot be answered: whoever asks Prometheus gets its error.
+fn refused(error: EvalError) -> Missing {
+    Missing::Unreachable { detail: error.to_string() }
 }
 
 /// Values by pod, if there is any: an API without a value for any pod answers with nothing.

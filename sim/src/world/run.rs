@@ -25,6 +25,7 @@ use crate::engine::{self, Calendar, Limits, Phase, RunError};
 use crate::scrape::exporter::variants;
 use crate::scrape::history::History;
 use crate::scrape::metrics_server::MetricsServer;
+use crate::scrape::queries::names_found;
 use crate::scrape::signals::{ScrapedSeries, SignalBoard};
 use crate::traffic::stream::{Stream, StreamState, Traffic};
 use crate::traffic::trace::{LeftOut, TraceError};
@@ -286,13 +287,18 @@ fn deployments(settings: &RunSettings) -> Vec<crate::cluster::settings::Deployme
 /// The board of the signals of a run: the series that they need, each once.
 fn board(settings: &RunSettings) -> SignalBoard {
     let mut series: Vec<ScrapedSeries> = Vec::new();
-    for signal in &settings.signals {
-        if !series.iter().any(|known| known.name == signal.series) {
-            let variants = variants(&signal.series);
-            series.push(ScrapedSeries { name: signal.series.clone(), variants });
+    let queried = settings.queries.iter().flat_map(|signal| {
+        let selectors = signal.query.selectors();
+        selectors.into_iter().flat_map(names_found).collect::<Vec<String>>()
+    });
+    for name in settings.signals.iter().map(|signal| signal.series.clone()).chain(queried) {
+        if !series.iter().any(|known| known.name == name) {
+            let variants = variants(&name);
+            series.push(ScrapedSeries { name, variants });
         }
     }
     SignalBoard::new(settings.signals.clone(), series, settings.scrape.lag)
+        .with_queries(settings.queries.clone())
 }
 
 impl State {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cluster::routing::Routing;
 use crate::cluster::settings::{ClusterSettings, DeploymentSettings};
+use crate::scrape::queries::QuerySignal;
 use crate::scrape::signals::{ScrapeSettings, SignalSettings};
 use crate::serving::concurrency::ConcurrencyConfig;
 use crate::serving::continuous::config::SchedulerConfig;
@@ -48,6 +49,8 @@ pub struct RunSettings {
     pub streams: Vec<StreamSettings>,
     /// The signals by the names that controllers use.
     pub signals: Vec<SignalSettings>,
+    /// The signals that are PromQL queries.
+    pub queries: Vec<QuerySignal>,
     /// How exporters are scraped.
     pub scrape: ScrapeSettings,
     /// The resolution of the metrics-server.
