@@ -70,6 +70,8 @@ struct Luck {
     cold_start: Vec<Component>,
     /// Set-ups of servers, by deployment.
     set_up: Vec<Component>,
+    /// Times of batches, by deployment.
+    batch: Vec<Component>,
     /// Provisioning of nodes, by pool.
     provisioning: Vec<Component>,
     /// Reclaims of nodes, by pool.

@@ -15,6 +15,7 @@ use crate::scrape::exporter::ReplicaCounters;
 use crate::scrape::history::Subject;
 use crate::serving::concurrency::ConcurrencyReplica;
 use crate::serving::continuous::replica::{ContinuousReplica, Work};
+use crate::serving::dynamic::DynamicReplica;
 
 impl World {
     /// Lets replicas come, go and find nodes, and goes on with what changed.
@@ -49,6 +50,9 @@ impl World {
             }
             EngineSettings::Concurrency { config, .. } => {
                 Engine::Slots(Box::new(ConcurrencyReplica::new(config.clone())))
+            }
+            EngineSettings::Dynamic { config, .. } => {
+                Engine::Dynamic(Box::new(DynamicReplica::new(config.clone())))
             }
         };
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
@@ -140,6 +144,7 @@ impl World {
         let lost = match &mut serving.engine {
             Engine::Continuous(replica) => replica.kill(now, &mut self.happened),
             Engine::Slots(replica) => replica.kill(now).into_iter().map(|request| (request, 0)).collect(),
+            Engine::Dynamic(replica) => replica.kill(now).into_iter().map(|request| (request, 0)).collect(),
         };
         self.take_happened(slot, calendar);
         for (request, outputs) in lost {

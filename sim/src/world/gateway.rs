@@ -158,6 +158,7 @@ impl World {
             let serving = replicas.at(slot);
             match (&serving.engine, &settings.deployments[serving.deployment as usize].engine) {
                 (Engine::Slots(replica), _) => replica.has_room(),
+                (Engine::Dynamic(replica), _) => replica.has_room(),
                 (Engine::Continuous(replica), EngineSettings::Continuous { queue, .. }) => {
                     queue.is_none_or(|most| replica.waiting() < most as usize)
                 }
@@ -172,6 +173,7 @@ impl World {
         let taken = match &self.state.replicas.at(slot).engine {
             Engine::Continuous(_) => self.offer_to_batcher(slot, place, now),
             Engine::Slots(_) => self.offer_to_slots(slot, place, now),
+            Engine::Dynamic(_) => self.offer_to_batches(slot, place, now),
         };
         self.take_happened(slot, calendar);
         if taken {
@@ -244,6 +246,18 @@ impl World {
         };
         // The engine reports the start at once, so the place is noted before.
         match replica.offer(now, job, draw, &mut self.happened) {
+            Offered::Taken { ticket } => {
+                inflight.place = Place::Slots(slot, ticket);
+                true
+            }
+            Offered::Full => false,
+        }
+    }
+
+    fn offer_to_batches(&mut self, slot: u32, place: u32, now: Time) -> bool {
+        let inflight = self.state.requests.at(place);
+        let Engine::Dynamic(replica) = &mut self.state.replicas.at(slot).engine else { return false };
+        match replica.offer(now, place, inflight.request.priority) {
             Offered::Taken { ticket } => {
                 inflight.place = Place::Slots(slot, ticket);
                 true
@@ -440,8 +454,11 @@ impl World {
                 self.after_departure(slot, service, calendar);
             }
             Place::Slots(slot, ticket) => {
-                let Engine::Slots(replica) = &mut self.state.replicas.at(slot).engine else { return };
-                replica.give_up(now, ticket, priority, &mut self.happened);
+                match &mut self.state.replicas.at(slot).engine {
+                    Engine::Slots(replica) => replica.give_up(now, ticket, priority, &mut self.happened),
+                    Engine::Dynamic(replica) => replica.give_up(ticket, priority),
+                    Engine::Continuous(_) => return,
+                }
                 self.take_happened(slot, calendar);
                 self.request_leaves(slot, place, None, now);
                 self.end_request(place, outcome, 0, calendar);
@@ -461,6 +478,7 @@ impl World {
         match &mut serving.engine {
             Engine::Continuous(replica) => replica.complete(&mut self.happened),
             Engine::Slots(replica) => replica.complete(calendar.now(), &mut self.happened),
+            Engine::Dynamic(replica) => replica.complete(calendar.now(), &mut self.happened),
         }
         self.take_happened(handle.slot, calendar);
         self.after_departure(handle.slot, service, calendar);
@@ -500,11 +518,18 @@ impl World {
         let now = calendar.now();
         let serving = self.state.replicas.at(handle.slot);
         serving.begins = false;
-        let settings = &self.settings.deployments[serving.deployment as usize].engine;
-        if let (Engine::Continuous(replica), EngineSettings::Continuous { step_time, .. }) =
-            (&mut serving.engine, settings)
-        {
-            replica.begin(now, step_time, &mut self.happened);
+        let deployment = serving.deployment as usize;
+        match (&mut serving.engine, &self.settings.deployments[deployment].engine) {
+            (Engine::Continuous(replica), EngineSettings::Continuous { step_time, .. }) => {
+                replica.begin(now, step_time, &mut self.happened);
+            }
+            (Engine::Dynamic(replica), EngineSettings::Dynamic { time, .. }) => {
+                let luck = self.luck.batch[deployment];
+                let first = u64::from(serving.ordinal) << 32;
+                let time = |batch, size| time.of(size, &mut luck.entity(first | batch));
+                replica.begin(now, time, &mut self.happened);
+            }
+            _ => {}
         }
         let service = self.settings.deployments[serving.deployment as usize].settings.service;
         self.take_happened(handle.slot, calendar);
@@ -519,17 +544,14 @@ impl World {
     pub(super) fn refresh(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let handle = self.state.replicas.handle(slot);
         let serving = self.state.replicas.at(slot);
-        if let Engine::Continuous(replica) = &serving.engine
-            && replica.is_idle()
-        {
-            if let Some((_, ticket)) = serving.due.take() {
-                calendar.cancel(ticket, Phase::Complete);
-            }
-            if !serving.begins {
-                serving.begins = true;
-                calendar.soon(Phase::Step, Event::Begin(handle));
-            }
-            return;
+        let begins = match &serving.engine {
+            Engine::Continuous(replica) => replica.is_idle(),
+            Engine::Slots(_) => false,
+            Engine::Dynamic(replica) => replica.wants_to_begin(calendar.now()),
+        };
+        if begins && !serving.begins {
+            serving.begins = true;
+            calendar.soon(Phase::Step, Event::Begin(handle));
         }
         self.plan_next(slot, calendar);
     }
@@ -537,7 +559,7 @@ impl World {
     fn plan_next(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let handle = self.state.replicas.handle(slot);
         let serving = self.state.replicas.at(slot);
-        match (serving.engine.next_event(), serving.due) {
+        match (serving.engine.next_event(calendar.now()), serving.due) {
             (Some(at), Some((due, _))) if at == due => {}
             (Some(at), Some((_, ticket))) => {
                 calendar.reschedule(ticket, at, Phase::Complete);

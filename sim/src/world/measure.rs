@@ -144,11 +144,16 @@ impl World {
             Engine::Continuous(replica) => {
                 Some((replica.gauges(), replica.work(), replica.scheduler().counters()))
             }
-            Engine::Slots(_) => None,
+            Engine::Slots(_) | Engine::Dynamic(_) => None,
+        };
+        let batches = match &serving.engine {
+            Engine::Dynamic(replica) => Some((replica.waiting() as u64, replica.work())),
+            Engine::Continuous(_) | Engine::Slots(_) => None,
         };
         let exposed = Exposed {
             counters: &serving.counters,
             engine,
+            batches,
             outstanding: serving.outstanding,
             cpu_seconds: serving.cpu_core_nanos(now, limit, &model.usage) as f64 / 1e9,
             memory_bytes: serving.memory_bytes(&model.usage) as f64,
@@ -167,7 +172,7 @@ impl World {
         let serving = self.state.replicas.at(slot);
         let work = match &serving.engine {
             Engine::Continuous(replica) => replica.work(),
-            Engine::Slots(_) => Work::default(),
+            Engine::Slots(_) | Engine::Dynamic(_) => Work::default(),
         };
         serving.scraped = (now, work, serving.engine.busy_nanos(now, 1).0);
         for (key, value) in samples {
@@ -422,6 +427,7 @@ impl World {
 fn slots_of(engine: &EngineSettings) -> u32 {
     match engine {
         EngineSettings::Concurrency { config, .. } => config.limit,
+        EngineSettings::Dynamic { config, .. } => config.instances,
         EngineSettings::Continuous { .. } => 1,
     }
 }
@@ -433,7 +439,7 @@ fn gpu_figures(gpu: &GpuSettings, serving: &Serving, now: Time) -> GpuFigures {
     let busy = (serving.engine.busy_nanos(now, 1).0 - busy_before) as f64 / 1e9 / span;
     let work = match &serving.engine {
         Engine::Continuous(replica) => replica.work(),
-        Engine::Slots(_) => Work::default(),
+        Engine::Slots(_) | Engine::Dynamic(_) => Work::default(),
     };
     let since = |after: u64, before: u64| (after - before) as f64;
     let tokens =

@@ -352,6 +352,7 @@ impl World {
                 .collect(),
             cold_start: of_targets("cold-start"),
             set_up: of_targets("set-up"),
+            batch: of_targets("batch-time"),
             provisioning: of_pools("provisioning"),
             reclaim: of_pools("reclaim"),
             scrape: of_targets("scrape"),
@@ -384,7 +385,7 @@ impl World {
             let outputs = match inflight.place {
                 Place::Continuous(slot, key) => match &self.state.replicas.at(slot).engine {
                     Engine::Continuous(replica) => replica.scheduler().outputs(key).unwrap_or(0),
-                    Engine::Slots(_) => 0,
+                    Engine::Slots(_) | Engine::Dynamic(_) => 0,
                 },
                 _ => 0,
             };
@@ -433,6 +434,9 @@ impl World {
                     (replica.scheduler().running() as u64, replica.waiting() as u64, Known::Estimated(used))
                 }
                 Some(Engine::Slots(replica)) => {
+                    (replica.running() as u64, replica.waiting() as u64, Known::Unknown)
+                }
+                Some(Engine::Dynamic(replica)) => {
                     (replica.running() as u64, replica.waiting() as u64, Known::Unknown)
                 }
                 None => (0, 0, Known::Unknown),

@@ -11,6 +11,7 @@ use crate::cluster::settings::{ClusterSettings, DeploymentSettings};
 use crate::scrape::signals::{ScrapeSettings, SignalSettings};
 use crate::serving::concurrency::ConcurrencyConfig;
 use crate::serving::continuous::config::SchedulerConfig;
+use crate::serving::dynamic::{BatchTime, DynamicConfig};
 use crate::traffic::stream::StreamSettings;
 
 /// All that a run is built from, checked.
@@ -106,6 +107,15 @@ pub enum EngineSettings {
         service: Law,
         /// The set-up of a server that stops when it is empty, seconds.
         set_up: Option<Law>,
+    },
+    /// Dynamic batching.
+    Dynamic {
+        /// The server's settings.
+        config: DynamicConfig,
+        /// How long a batch takes.
+        time: BatchTime,
+        /// The name of the model that it serves.
+        model: String,
     },
 }
 
