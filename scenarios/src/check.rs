@@ -3,6 +3,7 @@
 mod cluster;
 mod engine;
 pub(crate) mod policy;
+mod routing;
 mod service;
 mod signals;
 mod traffic;
@@ -38,7 +39,7 @@ pub(crate) fn check(
 ) -> Option<(RunSettings, CheckedPolicy)> {
     let clusters = cluster::clusters(&spec.clusters, problems);
     let (services, deployments) = service::services(spec, &clusters, problems);
-    let (streams, start) = traffic::streams(spec, folder, &services, &deployments, problems);
+    let (streams, start) = traffic::streams(spec, folder, &clusters, &services, &deployments, problems);
     let signals = signals::signals(spec, &services, &deployments, problems);
     let seen = policy::Seen { clusters: &clusters, deployments: &deployments, signals: &signals };
     let policy = policy::check(policy, &seen, problems);

@@ -72,6 +72,8 @@ struct Luck {
     set_up: Vec<Component>,
     /// Times of batches, by deployment.
     batch: Vec<Component>,
+    /// Sessions of requests, by stream.
+    session: Vec<Component>,
     /// Provisioning of nodes, by pool.
     provisioning: Vec<Component>,
     /// Reclaims of nodes, by pool.

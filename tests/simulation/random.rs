@@ -209,7 +209,17 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
         2u32..15,
         0u32..6,
         prop::sample::select(vec!["", "queue: {}", "queue: {limit: 3}"]),
-        prop::sample::select(vec!["round-robin", "least-outstanding"]),
+        prop::sample::select(vec![
+            "round-robin",
+            "least-outstanding",
+            "weighted-round-robin",
+            "random",
+            "power-of-two-choices",
+            "{kind: least-response-time, smoothing: 0.5}",
+            "{kind: consistent-hash, load_factor: 1.5}",
+            "session-affinity",
+            "{kind: prefix-affinity, load_slack: 2}",
+        ]),
         prop::sample::select(vec!["end: drain", "end: cut"]),
         prop::sample::select(vec![0u32, 20]),
         prop::sample::select(vec![

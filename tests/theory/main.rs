@@ -10,5 +10,6 @@ mod closed;
 mod laboratory;
 mod losses;
 mod queues;
+mod routing;
 mod setup;
 mod sharing;

@@ -10,7 +10,7 @@ use scaletwin_core::units::Quantity;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
 
-use super::{check_names, choose, cluster, engine};
+use super::{check_names, choose, cluster, engine, routing};
 use crate::spec::ScenarioSpec;
 use crate::spec::engine::EngineSpec;
 use crate::spec::service::{DeploymentSpec, ServiceSpec};
@@ -64,7 +64,7 @@ fn service(spec: &At<ServiceSpec>, problems: &mut Problems) -> ServiceModel {
     ServiceModel {
         name: spec.name.value.clone(),
         slo,
-        routing: spec.routing,
+        routing: routing::routing(spec, problems),
         queue: match &spec.queue {
             None => Some(0),
             Some(queue) => queue.limit,

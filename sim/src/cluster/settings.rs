@@ -16,6 +16,16 @@ pub struct ClusterSettings {
     pub pools: Vec<PoolSettings>,
 }
 
+/// The names of all zones, in order.
+#[must_use]
+pub fn zones(clusters: &[ClusterSettings]) -> Vec<&str> {
+    let pools = clusters.iter().flat_map(|cluster| &cluster.pools);
+    let mut zones: Vec<&str> = pools.map(|pool| pool.zone.as_str()).collect();
+    zones.sort_unstable();
+    zones.dedup();
+    zones
+}
+
 /// A node pool: nodes of one instance type.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PoolSettings {

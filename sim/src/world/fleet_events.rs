@@ -101,7 +101,8 @@ impl World {
         if let Some(replica) = self.fleet.replica(id) {
             self.state.deployments[deployment].note_ready(now, replica.created, replica.bound.unwrap_or(now));
         }
-        self.state.services[service].router.add(slot);
+        let member = self.member(slot);
+        self.state.services[service].router.add(&member);
         self.empty_queue(service, calendar);
     }
 

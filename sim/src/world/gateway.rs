@@ -12,14 +12,17 @@ use super::event::{Event, Handle, RequestRef};
 use super::inflight::{InFlight, Place};
 use super::replica::Engine;
 use super::settings::EngineSettings;
+use crate::cluster::routing::{Ask, Balance, Member, block_hashes};
+use crate::cluster::settings::zones;
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::Left;
 use crate::serving::Happened;
 use crate::serving::concurrency::{Job, Offered};
 use crate::serving::continuous::content::{Content, mix};
 use crate::serving::continuous::sequence::Arriving;
+use crate::traffic::clients::client_of;
 use crate::traffic::request::Request;
-use crate::traffic::stream::Next;
+use crate::traffic::stream::{Next, SourceSettings};
 
 /// Requests that no replica has taken yet: the most urgent first, first come among equals.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -121,10 +124,11 @@ impl World {
         let queue = &mut self.state.services[service].queue;
         if most.is_some_and(|most| queue.len() >= most as usize) {
             // Without a queue before the replicas, the one whose turn it is refuses.
-            if most == Some(0)
-                && let Some(slot) = self.state.services[service].router.turn()
-            {
-                self.state.replicas.at(slot).counters.refused += 1;
+            if most == Some(0) {
+                let ask = self.ask(service, placed.place);
+                if let Some(slot) = self.state.services[service].router.turn(&ask) {
+                    self.state.replicas.at(slot).counters.refused += 1;
+                }
             }
             return self.end_request(placed.place, Outcome::Rejected, 0, calendar);
         }
@@ -149,9 +153,47 @@ impl World {
         }
     }
 
+    /// What the router may know of a request.
+    fn ask(&mut self, service: usize, place: u32) -> Ask {
+        let inflight = self.state.requests.at(place);
+        let request = &inflight.request;
+        let place = usize::from(request.stream);
+        let stream = self.traffic.streams()[place].settings();
+        let session = match (&stream.source, stream.sessions) {
+            (SourceSettings::ClosedLoop(_), _) => u64::from(client_of(request.number)),
+            (_, None) => request.number,
+            (_, Some(most)) => self.luck.session[place].entity(request.number).below(u64::from(most)),
+        };
+        let prefix = match (&self.settings.services[service].routing.balance, &request.prefix) {
+            (Balance::PrefixAffinity { block_tokens, blocks, .. }, Some(runs)) => {
+                block_hashes(request.stream, runs, *block_tokens, *blocks)
+            }
+            _ => Vec::new(),
+        };
+        let session = mix(mix(!u64::from(request.stream)) ^ session);
+        Ask { number: inflight.serial, session, zone: stream.zone, prefix }
+    }
+
+    /// A replica as the router of its service knows it.
+    pub(super) fn member(&mut self, slot: u32) -> Member {
+        let serving = self.state.replicas.at(slot);
+        let (id, deployment) = (serving.id, serving.deployment as usize);
+        let service = self.settings.deployments[deployment].settings.service;
+        let before = &self.settings.deployments[..deployment];
+        let before = before.iter().filter(|other| other.settings.service == service).count();
+        let zone = self.fleet.pool_of_replica(id).and_then(|pool| {
+            let names = zones(&self.settings.clusters);
+            let place = names.binary_search(&self.fleet.pool(pool).1.zone.as_str()).ok()?;
+            u16::try_from(place).ok()
+        });
+        let deployment = u32::try_from(before).expect("deployments are few");
+        Member { slot, id: id.0, deployment, zone }
+    }
+
     /// Offers a request to the replica that the router picks. Whether it was taken, or ended for good.
     fn offer_to_replica(&mut self, service: usize, place: u32, calendar: &mut Calendar<Event>) -> bool {
         let now = calendar.now();
+        let ask = self.ask(service, place);
         let replicas = &mut self.state.replicas;
         let settings = &self.settings;
         let accepts = |slot: u32| {
@@ -166,8 +208,8 @@ impl World {
             }
         };
         let router = &mut self.state.services[service].router;
-        let Some(slot) = router.pick(accepts) else { return false };
-        router.given(slot);
+        let Some(slot) = router.pick(&ask, accepts) else { return false };
+        router.given(slot, &ask);
         self.state.requests.at(place).offered = now;
         self.state.replicas.at(slot).outstanding += 1;
         let taken = match &self.state.replicas.at(slot).engine {
@@ -182,7 +224,7 @@ impl World {
             let serving = self.state.replicas.at(slot);
             serving.outstanding -= 1;
             serving.counters.invalid += 1;
-            self.state.services[service].router.ended(slot);
+            self.state.services[service].router.ended(slot, None);
             self.end_request(place, Outcome::Rejected, 0, calendar);
         }
         true
@@ -343,7 +385,8 @@ impl World {
             let finished = request.finished(now, Outcome::Completed, outputs.unwrap_or(0));
             serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
         }
-        self.state.services[service].router.ended(slot);
+        let took = outputs.map(|_| now.since(self.state.requests.at(place).offered));
+        self.state.services[service].router.ended(slot, took);
     }
 
     /// A request has ended. Its client may go on.

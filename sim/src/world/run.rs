@@ -278,7 +278,10 @@ fn board(settings: &RunSettings) -> SignalBoard {
 impl State {
     fn new(settings: &RunSettings, board: &SignalBoard, pools: usize) -> State {
         let services = settings.services.iter().map(|service| ServiceState {
-            router: Router::new(service.routing),
+            router: Router::new(
+                &service.routing,
+                settings.seed.component(&format!("routing/{}", service.name)),
+            ),
             queue: GatewayQueue::default(),
             admission: OPEN,
             serial: 0,
@@ -353,6 +356,11 @@ impl World {
             cold_start: of_targets("cold-start"),
             set_up: of_targets("set-up"),
             batch: of_targets("batch-time"),
+            session: settings
+                .streams
+                .iter()
+                .map(|s| seed.component(&format!("session/{}", s.name)))
+                .collect(),
             provisioning: of_pools("provisioning"),
             reclaim: of_pools("reclaim"),
             scrape: of_targets("scrape"),

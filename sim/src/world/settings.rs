@@ -6,7 +6,7 @@ use scaletwin_core::units::{Civil, Span, Time};
 use scaletwin_hardware::step_time::StepTimeModel;
 use serde::Serialize;
 
-use crate::cluster::routing::Routing;
+use crate::cluster::routing::RoutingSettings;
 use crate::cluster::settings::{ClusterSettings, DeploymentSettings};
 use crate::scrape::signals::{ScrapeSettings, SignalSettings};
 use crate::serving::concurrency::ConcurrencyConfig;
@@ -66,7 +66,7 @@ pub struct ServiceModel {
     /// Its objectives.
     pub slo: Slo,
     /// How its requests are spread over its ready replicas.
-    pub routing: Routing,
+    pub routing: RoutingSettings,
     /// Requests that may wait before the replicas; `None`: any number.
     pub queue: Option<u32>,
     /// Whether its engines produce tokens.
