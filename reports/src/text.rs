@@ -168,10 +168,11 @@ fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
     for pool in &summary.node_pools {
         let busy = pool.gpu_busy_share.map(|share| format!(", GPUs busy {}", percent(share)));
         let cost = pool.cost_usd.map(|cost| format!(", {}", dollars(cost)));
+        let energy = pool.energy_kwh.map(|kwh| format!(", {} kWh", digits(kwh)));
         let interrupted = pool.interruptions.map(|nodes| format!(", {nodes} taken back"));
         writeln!(
             text,
-            "\n{}/{} ({}, {}): {} node hours{}{}{}",
+            "\n{}/{} ({}, {}): {} node hours{}{}{}{}",
             pool.cluster,
             pool.name,
             pool.instance_type,
@@ -179,6 +180,7 @@ fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
             digits(pool.node_hours),
             interrupted.unwrap_or_default(),
             busy.unwrap_or_default(),
+            energy.unwrap_or_default(),
             cost.unwrap_or_default(),
         )?;
     }

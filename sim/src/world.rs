@@ -100,6 +100,8 @@ struct State {
     measuring: bool,
     /// The GPU time worked by replicas that are gone, since the warm-up, by pool, in nanoseconds.
     gpu_busy: Vec<u128>,
+    /// The CPU used by the same, in core nanoseconds.
+    cpu_used: Vec<u128>,
     /// The instant of the next control event, and its handle.
     control: Option<(Time, crate::engine::Ticket)>,
     last_progress: Time,

@@ -70,6 +70,8 @@ pub struct FleetFigures {
     pub node_pools: Vec<NodePoolSummary>,
     /// The cost of all pools and its idle part; `None` without prices.
     pub cost: Option<(f64, f64)>,
+    /// The energy of all pools, kilowatt hours; `None` where it is not known.
+    pub energy_kwh: Option<f64>,
     /// Figures that are `null` because their model is not built.
     pub not_modelled: Vec<String>,
 }
@@ -137,7 +139,7 @@ impl Recorder {
             cost: cost_summary(fleet.cost, &services),
             services,
             node_pools: fleet.node_pools,
-            energy_kwh: None,
+            energy_kwh: fleet.energy_kwh,
             decisions: self.decisions.count,
             waived: self.settings.waived.clone(),
             not_modelled: fleet.not_modelled,

@@ -27,7 +27,7 @@ pub struct Summary {
     pub node_pools: Vec<NodePoolSummary>,
     /// The cost.
     pub cost: CostSummary,
-    /// Energy of all nodes in kilowatt hours.
+    /// Energy of all nodes, kilowatt hours; `null` without nodes, or where the power of some is not known.
     pub energy_kwh: Option<f64>,
     /// How many decisions the controllers took after the warm-up.
     pub decisions: u64,
@@ -149,6 +149,8 @@ pub struct NodePoolSummary {
     pub cost_usd: Option<f64>,
     /// Nodes taken back; `null` where reclaims are not modelled.
     pub interruptions: Option<u64>,
+    /// The energy of its nodes, kilowatt hours; `null` where their power is not known.
+    pub energy_kwh: Option<f64>,
     /// The share of its GPUs' time in which they worked; `null` without GPUs.
     pub gpu_busy_share: Option<f64>,
 }

@@ -4,8 +4,8 @@ use scaletwin_core::control::Resources;
 use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::{Bytes, Quantity, Span};
-use scaletwin_hardware::{InstanceType, accelerators, instance_type, instance_types};
-use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings, SpotSettings};
+use scaletwin_hardware::{InstanceType, accelerators, host, instance_type, instance_types};
+use scaletwin_sim::cluster::settings::{ClusterSettings, NodePower, PoolSettings, SpotSettings};
 
 use super::check_names;
 use crate::spec::cluster::{Capacity, ClusterSpec, NodePoolSpec, SpotSpec};
@@ -41,7 +41,9 @@ fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings
         problems.error(&spec.place, "cores are at least 0");
     }
     let gpus = spec.gpus.unwrap_or_else(|| known.map_or(0, |known| known.gpus));
+    let accelerator = accelerator(spec, known, gpus, problems);
     Some(PoolSettings {
+        power: power(spec, known, accelerator.as_deref(), problems),
         name: spec.name.value.clone(),
         instance_type: spec.instance_type.value.clone(),
         capacity_type: spec.capacity_type.capacity_type(),
@@ -51,7 +53,7 @@ fn pool(spec: &At<NodePoolSpec>, problems: &mut Problems) -> Option<PoolSettings
             memory_bytes: memory(spec.memory, known),
             gpu_milli: i64::from(gpus) * 1_000,
         },
-        accelerator: accelerator(spec, known, gpus, problems),
+        accelerator,
         price_usd_per_hour: price(spec, known),
         min_nodes: spec.nodes.min,
         max_nodes: spec.nodes.max,
@@ -84,6 +86,39 @@ fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, problems: &mut Problems) -> Sp
         notice: spec.notice,
         available,
     }
+}
+
+/// The power of a node, if that of its host and of its GPUs is known.
+fn power(
+    spec: &NodePoolSpec,
+    known: Option<&InstanceType>,
+    gpus: Option<&str>,
+    problems: &mut Problems,
+) -> Option<NodePower> {
+    let (host_idle_watts, host_peak_watts) = match (&spec.host_power, known) {
+        (Some(written), _) => {
+            if written.peak_watts.0 < written.idle_watts.0 {
+                problems.error(&written.place, "the peak is below the power without work");
+            }
+            (written.idle_watts.0, written.peak_watts.0)
+        }
+        (None, Some(known)) => {
+            let host = host(&known.provider)?;
+            let cores = spec.cpu.map_or_else(|| cores(Some(known)), Quantity::milli_value) as f64 / 1e3;
+            let memory = memory(spec.memory, Some(known)) as f64 / 1e9 * host.watts_per_gb.get();
+            let watts = |per_core: f64| per_core * cores + memory;
+            (watts(host.idle_watts_per_vcpu.get()), watts(host.peak_watts_per_vcpu.get()))
+        }
+        (None, None) => return None,
+    };
+    let (gpu_idle_watts, gpu_peak_watts) = match gpus {
+        None => (0.0, 0.0),
+        Some(name) => {
+            let gpu = scaletwin_hardware::accelerator(name)?;
+            (gpu.idle_watts?.get(), gpu.peak_watts?.get())
+        }
+    };
+    Some(NodePower { host_idle_watts, host_peak_watts, gpu_idle_watts, gpu_peak_watts })
 }
 
 fn cores(known: Option<&InstanceType>) -> i64 {

@@ -70,6 +70,7 @@ impl World {
             counters: ReplicaCounters::for_series(self.board.series()),
             scraped: (now, Work::default(), 0),
             busy_before: 0,
+            cpu_before: 0,
             preemptions_before: 0,
         });
         let settings = &model.settings;

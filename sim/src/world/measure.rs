@@ -105,13 +105,15 @@ impl World {
                 assert_eq!(blocks.free(), blocks.usable(), "an idle replica has all its KV blocks free");
             }
         }
-        self.count_gpu_time(serving, now);
+        self.count_usage(serving, now);
     }
 
-    fn count_gpu_time(&mut self, serving: &Serving, now: Time) {
+    fn count_usage(&mut self, serving: &Serving, now: Time) {
         let model = &self.settings.deployments[serving.deployment as usize];
-        let Some(gpu) = &model.usage.gpu else { return };
         let Some(place) = self.fleet.pool_of_replica(serving.id) else { return };
+        let cpu = serving.cpu_core_nanos(now, slots_of(&model.engine), &model.usage) - serving.cpu_before;
+        self.state.cpu_used[place] += u128::from(cpu);
+        let Some(gpu) = &model.usage.gpu else { return };
         let busy = serving.engine.busy_nanos(now, 1).0 - serving.busy_before;
         self.state.gpu_busy[place] += busy * u128::from(gpu.gpus);
     }
@@ -303,6 +305,8 @@ impl World {
         for slot in self.state.replicas.slots() {
             let serving = self.state.replicas.at(slot);
             serving.busy_before = serving.engine.busy_nanos(now, 1).0;
+            let model = &self.settings.deployments[serving.deployment as usize];
+            serving.cpu_before = serving.cpu_core_nanos(now, slots_of(&model.engine), &model.usage);
             serving.preemptions_before = serving.engine.preemptions();
         }
         self.state.measuring = true;
@@ -311,6 +315,7 @@ impl World {
         }
         self.fleet.reopen_accounts(now);
         self.state.gpu_busy.iter_mut().for_each(|busy| *busy = 0);
+        self.state.cpu_used.iter_mut().for_each(|used| *used = 0);
         self.state.deployments.iter_mut().for_each(|meter| meter.restart(now));
         self.state.recorder.decisions.begin_to_count();
     }
@@ -340,12 +345,15 @@ impl World {
         let node_pools: Vec<NodePoolSummary> =
             (0..self.fleet.accounts().len()).map(|place| self.pool_summary(place, now)).collect();
         let total: Option<f64> = node_pools.iter().map(|pool| pool.cost_usd).sum();
+        let energy_kwh: Option<f64> = node_pools.iter().map(|pool| pool.energy_kwh).sum();
+        let energy_kwh = energy_kwh.filter(|_| !node_pools.is_empty());
         let held: f64 = (0..self.settings.deployments.len()).map(|place| self.held_cost(place, now)).sum();
         FleetFigures {
             services,
             node_pools,
             cost: total.filter(|_| priced).map(|total| (total, (total - held).max(0.0))),
-            not_modelled: self.not_modelled(priced),
+            not_modelled: self.not_modelled(priced, energy_kwh.is_some()),
+            energy_kwh,
         }
     }
 
@@ -355,8 +363,11 @@ impl World {
         pools > 0 && (0..pools).all(|place| self.fleet.pool(place).1.price_usd_per_hour.is_some())
     }
 
-    fn not_modelled(&self, priced: bool) -> Vec<String> {
-        let mut names = vec!["energy_kwh", "services[].deployments[].elasticity"];
+    fn not_modelled(&self, priced: bool, powered: bool) -> Vec<String> {
+        let mut names = vec!["services[].deployments[].elasticity"];
+        if !powered {
+            names.insert(0, "energy_kwh");
+        }
         if (0..self.fleet.accounts().len()).any(|place| self.fleet.pool(place).1.spot.is_none()) {
             names.push("node_pools[].interruptions");
         }
@@ -417,6 +428,11 @@ impl World {
             gpu_hours: hours * gpus,
             cost_usd: pool.price_usd_per_hour.map(|price| dollars(billed, price)),
             interruptions: pool.spot.as_ref().map(|_| self.fleet.accounts()[place].interruptions()),
+            energy_kwh: pool.power.map(|power| {
+                let cores = pool.allocatable.cpu_milli as f64 / 1e3;
+                let (cpu, gpu) = (self.state.cpu_used[place] as f64, self.state.gpu_busy[place] as f64);
+                power.energy_kwh(billed / 1e9, (cpu / 1e9, cores), (gpu / 1e9, gpus))
+            }),
             gpu_busy_share: (billed * gpus > 0.0)
                 .then(|| self.state.gpu_busy[place] as f64 / (billed * gpus)),
         }

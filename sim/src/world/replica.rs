@@ -36,6 +36,8 @@ pub(crate) struct Serving {
     /// What it had worked at the last scrape, and at the end of the warm-up.
     pub scraped: (Time, Work, u128),
     pub busy_before: u128,
+    /// The CPU that it had used at the end of the warm-up, core nanoseconds.
+    pub cpu_before: u64,
     pub preemptions_before: u64,
 }
 

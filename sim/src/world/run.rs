@@ -320,6 +320,7 @@ impl State {
             planned: 0,
             measuring: settings.warm_up.is_zero(),
             gpu_busy: vec![0; pools],
+            cpu_used: vec![0; pools],
             control: None,
             last_progress: Time::ZERO,
             window_start: Time::ZERO,

@@ -28,6 +28,7 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         max_nodes: 3,
         provisioning: Law::Constant { value: 60.0 },
         spot: None,
+        power: None,
     };
     vec![ClusterSettings { name: "c".into(), pools: vec![pool] }]
 }
