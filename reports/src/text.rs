@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use scaletwin_core::record::{LatencySummary, ObjectiveResult, RunRecord, ServiceSummary, Summary};
+use scaletwin_core::record::{
+    Elasticity, LatencySummary, ObjectiveResult, RunRecord, ServiceSummary, Summary,
+};
 
 use crate::Scaling;
 use crate::figures::{clock, count, digits, dollars, outcomes, percent, quantile, seconds, seconds_or_dash};
@@ -160,8 +162,23 @@ fn write_service(text: &mut String, service: &ServiceSummary) -> std::fmt::Resul
             Some(cost) => writeln!(text, "; {}", dollars(cost))?,
             None => text.push('\n'),
         }
+        if let Some(elasticity) = &deployment.elasticity {
+            writeln!(text, "    {}", elasticity_line(elasticity))?;
+        }
     }
     Ok(())
+}
+
+fn elasticity_line(elasticity: &Elasticity) -> String {
+    format!(
+        "a replica serves {} a second: {} of demand missing ({} of the time), {} too much ({} of the time), {} against demand",
+        digits(elasticity.capacity_per_second),
+        percent(elasticity.theta_u),
+        percent(elasticity.tau_u),
+        percent(elasticity.theta_o),
+        percent(elasticity.tau_o),
+        percent(elasticity.instability),
+    )
 }
 
 fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {

@@ -78,6 +78,7 @@ pub(crate) fn check(
         scrape: ScrapeSettings { interval: spec.scrape.interval.0, lag: spec.scrape.lag },
         metrics_resolution: spec.metrics_server.resolution.0,
         waived: policy.waived.clone(),
+        capacities: Vec::new(),
     };
     check_start(spec, &settings, &policy, problems);
     check_replicas(spec, &settings.deployments, &policy, problems);

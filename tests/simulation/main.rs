@@ -1,5 +1,6 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
+mod elasticity;
 mod energy;
 mod library;
 mod luck;

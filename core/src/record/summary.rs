@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LatencySummary, ObjectiveResult, OutcomeCounts};
+use super::{Elasticity, LatencySummary, ObjectiveResult, OutcomeCounts};
 use crate::control::CapacityType;
 
 /// The figures of a run.
@@ -124,8 +124,8 @@ pub struct DeploymentSummary {
     pub scale_up_latency_seconds: LatencySummary,
     /// Preemptions in its engines; `null` for engines without.
     pub preemptions: Option<u64>,
-    /// Elasticity in SPEC's terms; `null` where it is not modelled.
-    pub elasticity: Option<serde_json::Value>,
+    /// How well its replicas followed demand; `null` where its capacity was not asked for or is not known.
+    pub elasticity: Option<Elasticity>,
     /// The cost of the nodes that it held; `null` without prices.
     pub cost_usd: Option<f64>,
 }

@@ -1,7 +1,7 @@
 //! Scrapes, windows of the timeline, and the figures of the fleet.
 
 use scaletwin_core::record::{
-    CapacityRow, ColdStarts, DeploymentSummary, Extent, FleetFigures, Histogram, LatencySummary,
+    CapacityRow, ColdStarts, DeploymentSummary, Elasticity, Extent, FleetFigures, Histogram, LatencySummary,
     NodePoolSummary, TimeAverage,
 };
 use scaletwin_core::units::{Span, Time};
@@ -364,9 +364,13 @@ impl World {
     }
 
     fn not_modelled(&self, priced: bool, powered: bool) -> Vec<String> {
-        let mut names = vec!["services[].deployments[].elasticity"];
+        let mut names = Vec::new();
         if !powered {
-            names.insert(0, "energy_kwh");
+            names.push("energy_kwh");
+        }
+        let capacities = &self.settings.capacities;
+        if capacities.is_empty() || capacities.iter().any(Option::is_none) {
+            names.push("services[].deployments[].elasticity");
         }
         if (0..self.fleet.accounts().len()).any(|place| self.fleet.pool(place).1.spot.is_none()) {
             names.push("node_pools[].interruptions");
@@ -385,6 +389,13 @@ impl World {
             dollars(account.held_nanos(deployment, now), price)
         });
         costs.sum()
+    }
+
+    /// How well the replicas of a deployment followed demand, if its capacity is known.
+    fn elasticity(&self, place: usize, now: Time) -> Option<Elasticity> {
+        let capacity = self.settings.capacities.get(place).copied().flatten()?;
+        let service = self.settings.deployments[place].settings.service;
+        Elasticity::of(&self.state.recorder.provisions(service, capacity, now), capacity)
     }
 
     fn deployment_summary(&self, place: usize, now: Time, priced: bool) -> DeploymentSummary {
@@ -409,7 +420,7 @@ impl World {
             scale_downs: meter.scale_downs,
             scale_up_latency_seconds: LatencySummary::of(&meter.scale_up_latency, 1e9, 0),
             preemptions: batches.then_some(meter.preemptions),
-            elasticity: None,
+            elasticity: self.elasticity(place, now),
             cost_usd: priced.then(|| self.held_cost(place, now)),
         }
     }

@@ -53,6 +53,10 @@ pub struct RunSettings {
     pub scrape: ScrapeSettings,
     /// The resolution of the metrics-server.
     pub metrics_resolution: Span,
+    /// What a replica of each deployment can serve, requests per second, where that was asked for and is known: what
+    /// demand is measured with. Nothing that happens in a run depends on it.
+    #[serde(skip)]
+    pub capacities: Vec<Option<f64>>,
     /// Manifest fields that were waived.
     #[serde(skip)]
     pub waived: Vec<String>,
