@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use scaletwin_core::record::{
-    Elasticity, LatencySummary, ObjectiveResult, RunRecord, ServiceSummary, Summary,
-};
+use scaletwin_core::record::{LatencySummary, ObjectiveResult, RunRecord, ServiceSummary, Summary};
 
 use crate::Scaling;
-use crate::figures::{clock, count, digits, dollars, outcomes, percent, quantile, seconds, seconds_or_dash};
+use crate::figures::{
+    clock, count, digits, dollars, elasticity_line, energy, outcomes, percent, quantile, seconds,
+    seconds_or_dash,
+};
 use crate::verdict::{Worst, words, worst};
 
 /// The text of a run.
@@ -169,23 +170,11 @@ fn write_service(text: &mut String, service: &ServiceSummary) -> std::fmt::Resul
     Ok(())
 }
 
-fn elasticity_line(elasticity: &Elasticity) -> String {
-    format!(
-        "a replica serves {} a second: {} of demand missing ({} of the time), {} too much ({} of the time), {} against demand",
-        digits(elasticity.capacity_per_second),
-        percent(elasticity.theta_u),
-        percent(elasticity.tau_u),
-        percent(elasticity.theta_o),
-        percent(elasticity.tau_o),
-        percent(elasticity.instability),
-    )
-}
-
 fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
     for pool in &summary.node_pools {
         let busy = pool.gpu_busy_share.map(|share| format!(", GPUs busy {}", percent(share)));
         let cost = pool.cost_usd.map(|cost| format!(", {}", dollars(cost)));
-        let energy = pool.energy_kwh.map(|kwh| format!(", {} kWh", digits(kwh)));
+        let drawn = pool.energy_kwh.map(|kwh| format!(", {}", energy(kwh)));
         let interrupted = pool.interruptions.map(|nodes| format!(", {nodes} taken back"));
         writeln!(
             text,
@@ -197,7 +186,7 @@ fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
             digits(pool.node_hours),
             interrupted.unwrap_or_default(),
             busy.unwrap_or_default(),
-            energy.unwrap_or_default(),
+            drawn.unwrap_or_default(),
             cost.unwrap_or_default(),
         )?;
     }

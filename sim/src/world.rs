@@ -6,6 +6,7 @@
 //! | `event` | what can happen |
 //! | `inflight` | requests in the system |
 //! | `replica` | replicas at work, in dense arrays |
+//! | `routing` | what routers know of requests and replicas |
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
 //! | `measure` | scrapes, windows, figures of the fleet |
@@ -19,6 +20,7 @@ mod inflight;
 mod measure;
 mod plant;
 pub mod replica;
+mod routing;
 pub mod run;
 pub mod settings;
 

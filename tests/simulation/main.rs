@@ -6,6 +6,7 @@ mod library;
 mod luck;
 mod random;
 mod relations;
+mod routing;
 mod running;
 mod snapshots;
 mod spot;

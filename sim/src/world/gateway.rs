@@ -12,17 +12,14 @@ use super::event::{Event, Handle, RequestRef};
 use super::inflight::{InFlight, Place};
 use super::replica::Engine;
 use super::settings::EngineSettings;
-use crate::cluster::routing::{Ask, Balance, Member, block_hashes};
-use crate::cluster::settings::zones;
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::Left;
 use crate::serving::Happened;
 use crate::serving::concurrency::{Job, Offered};
 use crate::serving::continuous::content::{Content, mix};
 use crate::serving::continuous::sequence::Arriving;
-use crate::traffic::clients::client_of;
 use crate::traffic::request::Request;
-use crate::traffic::stream::{Next, SourceSettings};
+use crate::traffic::stream::Next;
 
 /// Requests that no replica has taken yet: the most urgent first, first come among equals.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -151,43 +148,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// What the router may know of a request.
-    fn ask(&mut self, service: usize, place: u32) -> Ask {
-        let inflight = self.state.requests.at(place);
-        let request = &inflight.request;
-        let place = usize::from(request.stream);
-        let stream = self.traffic.streams()[place].settings();
-        let session = match (&stream.source, stream.sessions) {
-            (SourceSettings::ClosedLoop(_), _) => u64::from(client_of(request.number)),
-            (_, None) => request.number,
-            (_, Some(most)) => self.luck.session[place].entity(request.number).below(u64::from(most)),
-        };
-        let prefix = match (&self.settings.services[service].routing.balance, &request.prefix) {
-            (Balance::PrefixAffinity { block_tokens, blocks, .. }, Some(runs)) => {
-                block_hashes(request.stream, runs, *block_tokens, *blocks)
-            }
-            _ => Vec::new(),
-        };
-        let session = mix(mix(!u64::from(request.stream)) ^ session);
-        Ask { number: inflight.serial, session, zone: stream.zone, prefix }
-    }
-
-    /// A replica as the router of its service knows it.
-    pub(super) fn member(&mut self, slot: u32) -> Member {
-        let serving = self.state.replicas.at(slot);
-        let (id, deployment) = (serving.id, serving.deployment as usize);
-        let service = self.settings.deployments[deployment].settings.service;
-        let before = &self.settings.deployments[..deployment];
-        let before = before.iter().filter(|other| other.settings.service == service).count();
-        let zone = self.fleet.pool_of_replica(id).and_then(|pool| {
-            let names = zones(&self.settings.clusters);
-            let place = names.binary_search(&self.fleet.pool(pool).1.zone.as_str()).ok()?;
-            u16::try_from(place).ok()
-        });
-        let deployment = u32::try_from(before).expect("deployments are few");
-        Member { slot, id: id.0, deployment, zone }
     }
 
     /// Offers a request to the replica that the router picks. Whether it was taken, or ended for good.

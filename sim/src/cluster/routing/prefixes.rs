@@ -129,7 +129,7 @@ mod tests {
         let run = |group, length| Run { group, offset: 0, length };
         let one = block_hashes(0, &[run(1, 128), run(2, 70)], 64, 100);
         let other = block_hashes(0, &[run(1, 128), run(3, 70)], 64, 100);
-        assert_eq!((one.len(), &one[..2] == &other[..2], one[2] == other[2]), (3, true, false));
+        assert_eq!((one.len(), one[..2] == other[..2], one[2] == other[2]), (3, true, false));
         assert_ne!(one[0], block_hashes(1, &[run(1, 128)], 64, 100)[0]);
         assert_eq!(block_hashes(0, &[run(1, 1000)], 64, 4).len(), 4);
     }

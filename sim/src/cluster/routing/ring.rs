@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::buckets::Buckets;
 use super::{Member, Slot};
 
-/// Points of a replica on the ring, as in Envoy's Maglev and ketama rings: enough for shares within about a tenth.
+/// Points of a replica on the ring. Shares of the ring then differ by about 1/√128, a tenth.
 const POINTS: u64 = 128;
 
 /// Replicas on a ring.

@@ -117,11 +117,9 @@ mod tests {
             let total: u32 = weights.iter().sum();
             for (had, weight) in had.iter().zip(&weights) {
                 let due = f64::from(picks) * f64::from(*weight) / f64::from(total);
-                // Exact for two; with more, one that has several small ones before it may be late by them.
-                prop_assert!((f64::from(*had) - due).abs() < weights.len().max(2) as f64, "{had} of {due}");
-                if weights.len() == 2 {
-                    prop_assert!((f64::from(*had) - due).abs() <= 1.0, "{had} of {due}");
-                }
+                prop_assert!(f64::from(*had) >= due - 1.0 - 1e-9, "{had} of {due}");
+                // With more than two, one can be ahead of several that are each a little late.
+                prop_assert!(f64::from(*had) <= due + (weights.len() as f64 - 1.0).max(1.0) + 1e-9, "{had} of {due}");
             }
         }
     }
