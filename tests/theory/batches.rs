@@ -24,7 +24,7 @@ fn erlang_wait(arrival: f64, service: f64, servers: u32) -> f64 {
 /// later waits for the next batch. The number that waits while it works is geometric with the root r in (0, 1) of
 /// (λ + μ) r = λ + μ r^(b+1).
 fn bulk_wait(arrival: f64, service: f64, most: i32) -> f64 {
-    let excess = |r: f64| arrival + service * r.powi(most + 1) - (arrival + service) * r;
+    let excess = |r: f64| arrival + service * libm::pow(r, f64::from(most + 1)) - (arrival + service) * r;
     // 1 is a root as well; the other one lies where the excess changes its sign before it.
     let (mut low, mut high) = (0.0, 1.0 - 1e-6);
     for _ in 0..200 {
