@@ -9,6 +9,7 @@
 //!   timed out, aborted, failed or is unfinished has missed.
 
 mod digest;
+mod elasticity;
 mod histogram;
 mod latency;
 mod outcome;
@@ -20,6 +21,7 @@ mod summary;
 mod timeline;
 
 pub use digest::Digest;
+pub use elasticity::{Elasticity, Provision};
 pub use histogram::Histogram;
 pub use latency::LatencySummary;
 pub use outcome::{Finished, Outcome, OutcomeCounts};

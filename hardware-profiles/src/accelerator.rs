@@ -20,6 +20,10 @@ scaletwin_core::keys! {
         pub compute_efficiency: Figure,
         /// The share of the bandwidth that long reads reach, 0 to 1.
         pub bandwidth_efficiency: Figure,
+        /// Power without work, watts.
+        pub idle_watts: Option<Figure> = None,
+        /// Power under full load, watts.
+        pub peak_watts: Option<Figure> = None,
     }
 }
 
@@ -67,6 +71,9 @@ mod tests {
             assert_eq!(accelerator.name, name);
             for share in [&accelerator.compute_efficiency, &accelerator.bandwidth_efficiency] {
                 assert!((0.0..=1.0).contains(&share.get()), "{name}");
+            }
+            if let (Some(idle), Some(peak)) = (&accelerator.idle_watts, &accelerator.peak_watts) {
+                assert!(0.0 < idle.get() && idle.get() < peak.get(), "{name}");
             }
         }
     }

@@ -4,11 +4,13 @@
 
 mod accelerator;
 mod figure;
+mod host;
 mod instance;
 mod model;
 pub mod step_time;
 
 pub use accelerator::{Accelerator, accelerator, accelerators};
 pub use figure::{Basis, Figure};
+pub use host::{Host, host};
 pub use instance::{InstanceType, instance_type, instance_types};
 pub use model::{Model, model, models};

@@ -1,6 +1,6 @@
 //! Figures for people: three digits, with units.
 
-use scaletwin_core::record::{Outcome, OutcomeCounts};
+use scaletwin_core::record::{Elasticity, Outcome, OutcomeCounts};
 
 /// Seconds in the unit that fits: `82.3 s`, `41.3 ms`, `12 µs`.
 pub(crate) fn seconds(value: f64) -> String {
@@ -54,6 +54,11 @@ pub(crate) fn dollars(value: f64) -> String {
     format!("${value:.decimals$}")
 }
 
+/// Energy in the unit that fits.
+pub(crate) fn energy(kwh: f64) -> String {
+    if kwh < 1.0 { format!("{} Wh", digits(kwh * 1e3)) } else { format!("{} kWh", digits(kwh)) }
+}
+
 /// A count with thin groups: `21 119`.
 pub(crate) fn count(value: u64) -> String {
     let text = value.to_string();
@@ -73,6 +78,19 @@ pub(crate) fn outcomes(requests: &OutcomeCounts) -> String {
     let ends =
         ends.map(|outcome| format!("{} {}", count(requests.of(outcome)), outcome.name().replace('_', " ")));
     ends.collect::<Vec<_>>().join(", ")
+}
+
+/// How well replicas followed demand.
+pub(crate) fn elasticity_line(elasticity: &Elasticity) -> String {
+    format!(
+        "a replica serves {} a second: {} of demand missing ({} of the time), {} too much ({} of the time), {} against demand",
+        digits(elasticity.capacity_per_second),
+        percent(elasticity.theta_u),
+        percent(elasticity.tau_u),
+        percent(elasticity.theta_o),
+        percent(elasticity.tau_o),
+        percent(elasticity.instability),
+    )
 }
 
 /// An instant of a run as hours, minutes and seconds.
@@ -98,5 +116,6 @@ mod tests {
         );
         assert_eq!([999, 1_000, 1_234_567].map(count), ["999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
         assert_eq!(clock(5025.9), "01:23:45");
+        assert_eq!([0.012, 1.65].map(energy), ["12 Wh", "1.65 kWh"]);
     }
 }

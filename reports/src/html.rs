@@ -8,7 +8,10 @@ use scaletwin_core::record::{CapacityRow, LatencyMetric, RunRecord, Window};
 
 use crate::Scaling;
 use crate::chart::{BLUE, Chart, GREEN, LEFT, Line, ORANGE, RIGHT, SIZE};
-use crate::figures::{clock, count, digits, dollars, outcomes, percent, quantile, seconds, seconds_or_dash};
+use crate::figures::{
+    clock, count, digits, dollars, elasticity_line, energy, outcomes, percent, quantile, seconds,
+    seconds_or_dash,
+};
 use crate::verdict::{met, words, worst};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -64,6 +67,7 @@ fn write_tiles(page: &mut String, record: &RunRecord) -> std::fmt::Result {
         let idle = summary.cost.idle_usd.filter(|_| total > 0.0);
         tiles.extend(idle.map(|idle| (percent(idle / total), "of it idle".to_owned())));
     }
+    tiles.extend(summary.energy_kwh.map(|kwh| (energy(kwh), "of electricity".to_owned())));
     let per = summary.cost.usd_per_1k_requests;
     tiles.extend(per.map(|cost| (dollars(cost), "per 1000 requests".to_owned())));
     writeln!(page, "<div class=\"tiles\">")?;
@@ -102,6 +106,12 @@ fn write_service(page: &mut String, record: &RunRecord, place: usize) -> std::fm
     }
     write_charts(page, record, place)?;
     write_latencies(page, record, place)?;
+    for deployment in &service.deployments {
+        if let Some(elasticity) = &deployment.elasticity {
+            let line = elasticity_line(elasticity);
+            writeln!(page, "<p>{}: {}.</p>", escaped(&deployment.name), escaped(&line))?;
+        }
+    }
     writeln!(page, "</section>")
 }
 
@@ -270,18 +280,19 @@ fn write_cost(page: &mut String, record: &RunRecord) -> std::fmt::Result {
     write_chart(page, &chart, record.summary.simulated_seconds, timeline.width)?;
     writeln!(
         page,
-        "<table><thead><tr><th>pool</th><th>instance type</th><th>bought</th><th>node hours</th><th>GPUs busy</th><th>cost</th></tr></thead><tbody>"
+        "<table><thead><tr><th>pool</th><th>instance type</th><th>bought</th><th>node hours</th><th>GPUs busy</th><th>energy</th><th>cost</th></tr></thead><tbody>"
     )?;
     for pool in &record.summary.node_pools {
         writeln!(
             page,
-            "<tr><th>{}/{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><th>{}/{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             escaped(&pool.cluster),
             escaped(&pool.name),
             escaped(&pool.instance_type),
             pool.capacity_type.name(),
             digits(pool.node_hours),
             pool.gpu_busy_share.map_or_else(|| "-".to_owned(), percent),
+            pool.energy_kwh.map_or_else(|| "-".to_owned(), energy),
             pool.cost_usd.map_or_else(|| "-".to_owned(), dollars),
         )?;
     }

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use scaletwin_core::record::{LatencySummary, ObjectiveResult, RunRecord, ServiceSummary, Summary};
 
 use crate::Scaling;
-use crate::figures::{clock, count, digits, dollars, outcomes, percent, quantile, seconds, seconds_or_dash};
+use crate::figures::{
+    clock, count, digits, dollars, elasticity_line, energy, outcomes, percent, quantile, seconds,
+    seconds_or_dash,
+};
 use crate::verdict::{Worst, words, worst};
 
 /// The text of a run.
@@ -160,6 +163,9 @@ fn write_service(text: &mut String, service: &ServiceSummary) -> std::fmt::Resul
             Some(cost) => writeln!(text, "; {}", dollars(cost))?,
             None => text.push('\n'),
         }
+        if let Some(elasticity) = &deployment.elasticity {
+            writeln!(text, "    {}", elasticity_line(elasticity))?;
+        }
     }
     Ok(())
 }
@@ -168,10 +174,11 @@ fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
     for pool in &summary.node_pools {
         let busy = pool.gpu_busy_share.map(|share| format!(", GPUs busy {}", percent(share)));
         let cost = pool.cost_usd.map(|cost| format!(", {}", dollars(cost)));
+        let drawn = pool.energy_kwh.map(|kwh| format!(", {}", energy(kwh)));
         let interrupted = pool.interruptions.map(|nodes| format!(", {nodes} taken back"));
         writeln!(
             text,
-            "\n{}/{} ({}, {}): {} node hours{}{}{}",
+            "\n{}/{} ({}, {}): {} node hours{}{}{}{}",
             pool.cluster,
             pool.name,
             pool.instance_type,
@@ -179,6 +186,7 @@ fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
             digits(pool.node_hours),
             interrupted.unwrap_or_default(),
             busy.unwrap_or_default(),
+            drawn.unwrap_or_default(),
             cost.unwrap_or_default(),
         )?;
     }

@@ -5,6 +5,7 @@ mod engine;
 mod market;
 pub(crate) mod policy;
 mod queries;
+mod routing;
 mod service;
 mod signals;
 mod start_up;
@@ -41,7 +42,7 @@ pub(crate) fn check(
 ) -> Option<(RunSettings, CheckedPolicy)> {
     let clusters = cluster::clusters(&spec.clusters, folder, problems);
     let (services, deployments) = service::services(spec, &clusters, problems);
-    let (streams, start) = traffic::streams(spec, folder, &services, &deployments, problems);
+    let (streams, start) = traffic::streams(spec, folder, &clusters, &services, &deployments, problems);
     let signals = signals::signals(spec, &services, &deployments, problems);
     let queries = queries::queries(spec, problems);
     let seen = policy::Seen {
@@ -88,6 +89,7 @@ pub(crate) fn check(
         scrape: ScrapeSettings { interval: spec.scrape.interval.0, lag: spec.scrape.lag },
         metrics_resolution: spec.metrics_server.resolution.0,
         waived: policy.waived.clone(),
+        capacities: Vec::new(),
     };
     check_start(spec, &settings, &policy, problems);
     check_replicas(spec, &settings.deployments, &policy, problems);

@@ -2,6 +2,7 @@
 //!
 //! This is the one place where names become objects.
 
+pub mod capacity;
 mod check;
 mod files;
 pub mod library;

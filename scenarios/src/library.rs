@@ -19,11 +19,12 @@ impl Entry {
 }
 
 /// All of them. The first is the one that runs when no scenario is named.
-pub const LIBRARY: [Entry; 5] = [
+pub const LIBRARY: [Entry; 6] = [
     Entry { name: "quickstart", text: include_str!("../library/quickstart.yaml") },
     Entry { name: "chat-steady", text: include_str!("../library/chat-steady.yaml") },
     Entry { name: "flash-crowd", text: include_str!("../library/flash-crowd.yaml") },
     Entry { name: "retry-storm", text: include_str!("../library/retry-storm.yaml") },
+    Entry { name: "mixed-fleet", text: include_str!("../library/mixed-fleet.yaml") },
     Entry { name: "spot-reclaim", text: include_str!("../library/spot-reclaim.yaml") },
 ];
 

@@ -14,6 +14,7 @@ use scaletwin_sim::traffic::trace::TraceError;
 use scaletwin_sim::world::run::{ResumeError, Run};
 use scaletwin_sim::world::settings::RunSettings;
 
+use crate::capacity::{self, Capacity};
 use crate::check::policy::CheckedPolicy;
 use crate::check::{PolicyText, check};
 use crate::files::{Files, Input};
@@ -130,6 +131,21 @@ impl Scenario {
     #[must_use]
     pub fn effective(&self) -> serde_json::Value {
         serde_json::json!({"scenario": self.settings, "policy": self.policy})
+    }
+
+    /// What one replica of each deployment can serve within its objectives: probes of ten thousand requests each.
+    ///
+    /// # Errors
+    /// When a probe cannot run.
+    pub fn capacities(&self) -> Result<Vec<Capacity>, Problem> {
+        capacity::capacities(&self.settings)
+    }
+
+    /// The scenario, whose runs measure elasticity with these capacities.
+    #[must_use]
+    pub fn measured_with(mut self, capacities: &[Capacity]) -> Scenario {
+        self.settings.capacities = capacities.iter().map(|capacity| capacity.requests_per_second).collect();
+        self
     }
 
     /// A run with this seed, at its start.

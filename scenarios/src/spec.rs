@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod engine;
 pub mod policy;
+pub mod routing;
 pub mod service;
 pub mod start_up;
 pub mod traffic;

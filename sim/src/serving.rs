@@ -2,6 +2,7 @@
 
 pub mod concurrency;
 pub mod continuous;
+pub mod dynamic;
 
 use scaletwin_core::units::Femtos;
 

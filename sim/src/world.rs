@@ -6,6 +6,7 @@
 //! | `event` | what can happen |
 //! | `inflight` | requests in the system |
 //! | `replica` | replicas at work, in dense arrays |
+//! | `routing` | what routers know of requests and replicas |
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
 //! | `start_up` | the stages of a replica's start |
@@ -22,6 +23,7 @@ mod load;
 mod measure;
 mod plant;
 pub mod replica;
+mod routing;
 pub mod run;
 pub mod settings;
 mod start_up;
@@ -79,6 +81,10 @@ struct Luck {
     start_up: Vec<Component>,
     /// Set-ups of servers, by deployment.
     set_up: Vec<Component>,
+    /// Times of batches, by deployment.
+    batch: Vec<Component>,
+    /// Sessions of requests, by stream.
+    session: Vec<Component>,
     /// Provisioning of nodes, by pool.
     provisioning: Vec<Component>,
     /// Reclaims of nodes, by pool.
@@ -105,6 +111,8 @@ struct State {
     measuring: bool,
     /// The GPU time worked by replicas that are gone, since the warm-up, by pool, in nanoseconds.
     gpu_busy: Vec<u128>,
+    /// The CPU used by the same, in core nanoseconds.
+    cpu_used: Vec<u128>,
     /// The instant of the next control event, and its handle.
     control: Option<(Time, crate::engine::Ticket)>,
     last_progress: Time,

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use rayon::prelude::*;
+use scaletwin_core::input::Problems;
 use scaletwin_core::model::Snapshot;
 use scaletwin_core::random::Seed;
 use scaletwin_core::record::{RunRecord, Study, Summary};
 use scaletwin_core::units::{Span, Time};
 use scaletwin_reports::{Scaling, study, text, verdict};
+use scaletwin_scenarios::capacity::Capacity;
 use scaletwin_scenarios::{Request, Scenario};
 use scaletwin_sim::world::run::Run;
 
@@ -48,6 +50,9 @@ pub(crate) struct Args {
     /// Write every request to requests.csv, too
     #[arg(long, requires = "out")]
     requests: bool,
+    /// Find out what a replica of each deployment can serve, and how well the replicas followed demand
+    #[arg(long)]
+    elasticity: bool,
     /// What is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -98,11 +103,27 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         let hint = "add slo: {e2e: {p95: 1s}} to a service";
         return Err(Failure::Other(format!("--require-slo, but no service has an slo\n  = hint: {hint}")));
     }
+    let capacities = if args.elasticity { capacities(&scenario)? } else { Vec::new() };
+    let scenario = scenario.measured_with(&capacities);
     let met = match args.replications {
         1 => one(args, &scenario)?,
         _ => several(args, &scenario)?,
     };
+    if let (true, Some(out)) = (args.elasticity, &args.out) {
+        folder::write_capacities(out, &json(&capacities))?;
+    }
     Ok(if args.require_slo && !met { Answer::No } else { Answer::Done })
+}
+
+/// What a replica of each deployment can serve. Those for which nobody can say are named.
+fn capacities(scenario: &Scenario) -> Result<Vec<Capacity>, Failure> {
+    let capacities = scenario.capacities().map_err(Problems::from)?;
+    for capacity in &capacities {
+        if let Some(why) = &capacity.why {
+            tell(&format!("no elasticity of {}: {why}", capacity.target));
+        }
+    }
+    Ok(capacities)
 }
 
 /// One run. Whether its objectives are met.

@@ -50,6 +50,23 @@ fn json_has_the_figures_that_the_contract_names() {
 }
 
 #[test]
+fn elasticity_is_asked_for_and_its_capacities_are_kept() {
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
+    let done = folder.run(&["run", "s.yaml", "--elasticity", "--out", "r", "-q"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let capacity = &json(&folder.text("r/capacity.json"))[0];
+    assert_eq!(capacity["target"], "web/main");
+    let elasticity = &json(&folder.text("r/summary.json"))["services"][0]["deployments"][0]["elasticity"];
+    assert_eq!(elasticity["capacity_per_second"], capacity["requests_per_second"]);
+    for figure in ["theta_u", "theta_o", "tau_u", "tau_o", "instability"] {
+        assert!(elasticity[figure].is_number(), "{figure}");
+    }
+    assert!(done.out.contains("a replica serves"), "{}", done.out);
+    folder.run(&["run", "s.yaml", "--out", "r", "-q"]);
+    assert!(!folder.path("r/capacity.json").exists(), "what an earlier run has left there goes");
+}
+
+#[test]
 fn a_folder_holds_all_that_a_run_leaves_behind() {
     let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
     let done = folder.run(&["run", "s.yaml", "--out", "r", "--requests", "-q", "--set", "seed=9"]);

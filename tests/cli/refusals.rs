@@ -28,6 +28,49 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
 }
 
 #[test]
+fn routing_that_cannot_work_is_refused() {
+    let service = |line: &str| format!("{line}\n    deployments:");
+    refused("deployments:", &service("routing: least-outstandin"), &["did you mean \"least-outstanding\"?"]);
+    let below = "routing: {kind: consistent-hash, load_factor: 0.5}";
+    refused("deployments:", &service(below), &["load_factor is at least 1"]);
+    refused("deployments:", &service("routing: {kind: random, choices: 3}"), &["unknown key \"choices\""]);
+    refused(
+        "replicas: 2",
+        "weight: 3\n        replicas: 2",
+        &["nothing goes by this weight", "across: split"],
+    );
+    refused("deployments:", &service("prefer_zone: true"), &["its service prefers zones", "add zone:"]);
+}
+
+#[test]
+fn batches_that_cannot_work_are_refused() {
+    let batches = |keys: &str| {
+        let engine = SMALL.lines().find(|line| line.contains("engine:")).expect("an engine");
+        let batches = format!("        engine: {{kind: dynamic-batching, {keys}}}");
+        SMALL.replacen(engine, &batches, 1)
+    };
+    for (keys, expected) in [
+        ("max_batch_size: 4, batch_time: {linear: {base: 0s}}", "a batch takes some time"),
+        (
+            "max_batch_size: 4, preferred_batch_sizes: [2, 8], batch_time: {linear: {base: 1s}}",
+            "a preferred size of 8 is above max_batch_size: 4",
+        ),
+        ("max_batch_size: 4, preferred_batch_sizes: [], batch_time: {law: 1s}", "there is no preferred size"),
+        (
+            "max_batch_size: 4, batch_time: {table: [{size: 1, time: 1s}, {size: 3, time: 2s}]}",
+            "the table does not cover all sizes of batches",
+        ),
+        (
+            "max_batch_size: 2, batch_time: {table: [{size: 2, time: 1s}, {size: 1, time: 2s}]}",
+            "the sizes of a table ascend",
+        ),
+        ("max_batch_size: 0, batch_time: {law: 1s}", "s.yaml:9:"),
+    ] {
+        refused_text(&batches(keys), &[], &[expected]);
+    }
+}
+
+#[test]
 fn units_and_ranges_are_checked() {
     refused("300ms", "300", &["s.yaml:9:", "ms"]);
     refused("300ms", "300 kg", &["s.yaml:9:"]);

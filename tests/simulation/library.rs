@@ -61,3 +61,18 @@ fn a_retry_storm_outlives_its_cause_without_a_budget_and_ends_with_one() {
     let calmed = run("retry-storm", &budget);
     assert!((20..30).all(|minute| good(&calmed, minute) > 0.98), "it has ended");
 }
+
+#[test]
+fn a_delay_for_batches_costs_everybody_while_instances_are_free() {
+    let e2e = |delay: &str| {
+        let change = format!("services[0].deployments[0].engine.max_queue_delay={delay}");
+        let record = run("mixed-fleet", &[&change, "duration=3m"]);
+        record.summary.services[0]
+            .e2e_seconds
+            .as_ref()
+            .and_then(|latency| latency.mean)
+            .expect("requests completed")
+    };
+    let [none, short, long] = ["0s", "5ms", "40ms"].map(e2e);
+    assert!(none * 1.2 < short && short * 2.0 < long, "{none}, {short}, {long} s");
+}

@@ -1,6 +1,8 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
 mod cold_start;
+mod elasticity;
+mod energy;
 mod knative;
 mod library;
 mod luck;
@@ -9,6 +11,7 @@ mod random;
 mod ray_serve;
 mod relations;
 mod rollout;
+mod routing;
 mod running;
 mod serving;
 mod snapshots;

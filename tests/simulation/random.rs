@@ -32,6 +32,7 @@ pub(crate) struct Shape {
 enum Engine {
     Continuous { options: String },
     Slots { options: String },
+    Batches { options: String },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,7 @@ impl Shape {
                 "prompt_tokens: {lognormal: {mean: 120, cv: 1}}, output_tokens: {lognormal: {mean: 60, cv: 1}},",
             ),
             Engine::Slots { options } => (format!("{{kind: concurrency, {options}}}"), ""),
+            Engine::Batches { options } => (format!("{{kind: dynamic-batching, {options}}}"), ""),
         };
         let model = if tokens.is_empty() { "" } else { "model: llama-3.1-8b" };
         let signal = if tokens.is_empty() {
@@ -180,7 +182,26 @@ fn engines() -> impl Strategy<Value = Engine> {
                 "limit: {limit}, discipline: {discipline}{queue}{setup}, service_time: {{lognormal: {{mean: 400ms, cv: 1}}}}"
             ),
         });
-    prop_oneof![continuous, slots]
+    let batches = (
+        1u32..9,
+        1u32..3,
+        prop::sample::select(vec!["", ", queue: 4"]),
+        prop::sample::select(vec![
+            "",
+            ", max_queue_delay: 150ms",
+            ", preferred_batch_sizes: [1], order: priority",
+        ]),
+        prop::sample::select(vec![
+            "{linear: {base: 300ms, per_request: 60ms}}",
+            "{law: {lognormal: {mean: 400ms, cv: 1}}}",
+        ]),
+    )
+        .prop_map(|(size, instances, queue, delay, time)| Engine::Batches {
+            options: format!(
+                "max_batch_size: {size}, instances: {instances}{queue}{delay}, batch_time: {time}"
+            ),
+        });
+    prop_oneof![continuous, slots, batches]
 }
 
 /// Scenarios of all kinds.
@@ -199,7 +220,17 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
         2u32..15,
         0u32..6,
         prop::sample::select(vec!["", "queue: {}", "queue: {limit: 3}"]),
-        prop::sample::select(vec!["round-robin", "least-outstanding"]),
+        prop::sample::select(vec![
+            "round-robin",
+            "least-outstanding",
+            "weighted-round-robin",
+            "random",
+            "power-of-two-choices",
+            "{kind: least-response-time, smoothing: 0.5}",
+            "{kind: consistent-hash, load_factor: 1.5}",
+            "session-affinity",
+            "{kind: prefix-affinity, load_slack: 2}",
+        ]),
         prop::sample::select(vec!["end: drain", "end: cut"]),
         prop::sample::select(vec![0u32, 20]),
         prop::sample::select(vec![

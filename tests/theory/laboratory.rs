@@ -7,7 +7,7 @@ use scaletwin_core::record::{Estimate, ServiceSummary, student_quantile};
 use scaletwin_scenarios::Scenario;
 
 /// Assertions in this suite; a test below keeps the number.
-pub(crate) const CASES: usize = 24;
+pub(crate) const CASES: usize = 32;
 /// Runs of a case.
 pub(crate) const REPLICATIONS: u64 = 20;
 /// Requests of a run.
@@ -60,7 +60,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    fn measure(&self, first_seed: u64, requests: u64) -> Estimate {
+    pub(crate) fn measure(&self, first_seed: u64, requests: u64) -> Estimate {
         let text = self.scenario(requests);
         let scenario = Scenario::parse("theory.yaml", &text, Path::new("")).unwrap_or_else(|e| panic!("{e}"));
         let values: Vec<f64> = (0..REPLICATIONS)
@@ -109,6 +109,8 @@ fn the_number_of_cases_is_the_one_that_the_levels_are_made_from() {
         include_str!("sharing.rs"),
         include_str!("setup.rs"),
         include_str!("closed.rs"),
+        include_str!("batches.rs"),
+        include_str!("routing.rs"),
     ];
     let cases: usize = texts.iter().map(|text| text.matches("#[test]").count()).sum();
     assert_eq!(cases, CASES);

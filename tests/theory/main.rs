@@ -5,9 +5,11 @@
 //! narrow enough to mean something. The error is family-wise: each of the [`CASES`] assertions is made at 1 − 0.01/m. On a
 //! miss one second set of seeds at four times the length, fixed here beforehand, decides.
 
+mod batches;
 mod closed;
 mod laboratory;
 mod losses;
 mod queues;
+mod routing;
 mod setup;
 mod sharing;

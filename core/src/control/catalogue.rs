@@ -2,7 +2,7 @@
 //!
 //! Names, types, labels, buckets and the instant at which each counter moves are those of vLLM 0.33, cAdvisor 0.60,
 //! kube-state-metrics 2.20, dcgm-exporter 4.8, Istio 1.31, prometheus-fastapi-instrumentator 8 and llm-d's WVA 0.5, read
-//! in their sources. The simulator exposes these; the live bridge asks for them.
+//! in their sources, and those of Triton's core of June 2026. The simulator exposes these; the live bridge asks for them.
 
 /// What a signal is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,6 +91,7 @@ const ENVOY_MS: &[f64] = &[
 ];
 
 const VLLM: &[&str] = &["model_name", "engine"];
+const TRITON: &[&str] = &["model", "version"];
 
 const fn replica(
     name: &'static str,
@@ -207,6 +208,38 @@ pub const CATALOGUE: &[Signal] = &[
         VLLM,
         "when a request finishes",
     ),
+    replica("nv_inference_request_success", Kind::Counter, "requests", TRITON, "when a request is answered"),
+    replica(
+        "nv_inference_request_failure",
+        Kind::Counter,
+        "requests",
+        &["model", "version", "reason"],
+        "when a request is refused or given up",
+    ),
+    replica("nv_inference_count", Kind::Counter, "requests", TRITON, "when a batch ends, by its size"),
+    replica("nv_inference_exec_count", Kind::Counter, "batches", TRITON, "when a batch ends"),
+    replica(
+        "nv_inference_request_duration_us",
+        Kind::Counter,
+        "microseconds",
+        TRITON,
+        "when a request is answered",
+    ),
+    replica(
+        "nv_inference_queue_duration_us",
+        Kind::Counter,
+        "microseconds",
+        TRITON,
+        "when a request is answered",
+    ),
+    replica(
+        "nv_inference_compute_infer_duration_us",
+        Kind::Counter,
+        "microseconds",
+        TRITON,
+        "when a request is answered, by its batch's whole time",
+    ),
+    replica("nv_inference_pending_request_count", Kind::Gauge, "requests", TRITON, "at once"),
     replica(
         "http_requests_total",
         Kind::Counter,

@@ -1,14 +1,15 @@
 //! The recorder of a run.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    CostSummary, DeploymentSummary, Digest, LatencyMetric, NodePoolSummary, ServiceMeter, ServiceSettings,
-    ServiceSummary, SloSummary, Summary, Window,
+    CostSummary, DeploymentSummary, Digest, LatencyMetric, NodePoolSummary, Provision, ServiceMeter,
+    ServiceSettings, ServiceSummary, SloSummary, Summary, Window,
 };
 use crate::control::{Action, Cause, Guarded, Reason, TickReport};
 use crate::random::Seed;
@@ -70,6 +71,8 @@ pub struct FleetFigures {
     pub node_pools: Vec<NodePoolSummary>,
     /// The cost of all pools and its idle part; `None` without prices.
     pub cost: Option<(f64, f64)>,
+    /// The energy of all pools, kilowatt hours; `None` where it is not known.
+    pub energy_kwh: Option<f64>,
     /// Figures that are `null` because their model is not built.
     pub not_modelled: Vec<String>,
 }
@@ -88,6 +91,31 @@ pub struct RunRecord {
 }
 
 impl Recorder {
+    /// Demand and supply of a service whose replicas each serve `capacity` requests per second, by the windows that
+    /// begin after the warm-up, for a run that ends at `end`: the replicas that the arrivals of a window need, and those
+    /// ready.
+    #[must_use]
+    pub fn provisions(&self, service: usize, capacity: f64, end: Time) -> Vec<Provision> {
+        let windows = self.services[service].windows();
+        let arrived: BTreeMap<u64, u64> =
+            windows.iter().map(|window| (window.start_seconds.to_bits(), window.counts.arrived)).collect();
+        let counts = |row: &&CapacityRow| {
+            row.service == service && row.start_seconds >= self.settings.warm_up.as_secs_f64()
+        };
+        let rows: Vec<&CapacityRow> = self.capacity.iter().filter(counts).collect();
+        let ends = rows.iter().skip(1).map(|row| row.start_seconds).chain([end.as_secs_f64()]);
+        let provision = |(row, end): (&&CapacityRow, f64)| {
+            let seconds = end - row.start_seconds;
+            let arrived = arrived.get(&row.start_seconds.to_bits()).copied().unwrap_or(0);
+            Provision {
+                seconds,
+                demand: (arrived as f64 / seconds / capacity).ceil(),
+                supply: row.replicas_ready,
+            }
+        };
+        rows.iter().zip(ends).filter(|(row, end)| *end > row.start_seconds).map(provision).collect()
+    }
+
     /// A recorder at the start of a run.
     #[must_use]
     pub fn new(settings: RecorderSettings) -> Recorder {
@@ -137,7 +165,7 @@ impl Recorder {
             cost: cost_summary(fleet.cost, &services),
             services,
             node_pools: fleet.node_pools,
-            energy_kwh: None,
+            energy_kwh: fleet.energy_kwh,
             decisions: self.decisions.count,
             waived: self.settings.waived.clone(),
             not_modelled: fleet.not_modelled,

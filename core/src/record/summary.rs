@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LatencySummary, ObjectiveResult, OutcomeCounts};
+use super::{Elasticity, LatencySummary, ObjectiveResult, OutcomeCounts};
 use crate::control::CapacityType;
 
 /// The figures of a run.
@@ -27,7 +27,7 @@ pub struct Summary {
     pub node_pools: Vec<NodePoolSummary>,
     /// The cost.
     pub cost: CostSummary,
-    /// Energy of all nodes in kilowatt hours.
+    /// Energy of all nodes, kilowatt hours; `null` without nodes, or where the power of some is not known.
     pub energy_kwh: Option<f64>,
     /// How many decisions the controllers took after the warm-up.
     pub decisions: u64,
@@ -138,8 +138,8 @@ pub struct DeploymentSummary {
     pub scale_up_latency_seconds: LatencySummary,
     /// Preemptions in its engines; `null` for engines without.
     pub preemptions: Option<u64>,
-    /// Elasticity in SPEC's terms; `null` where it is not modelled.
-    pub elasticity: Option<serde_json::Value>,
+    /// How well its replicas followed demand; `null` where its capacity was not asked for or is not known.
+    pub elasticity: Option<Elasticity>,
     /// The cost of the nodes that it held; `null` without prices.
     pub cost_usd: Option<f64>,
 }
@@ -163,6 +163,8 @@ pub struct NodePoolSummary {
     pub cost_usd: Option<f64>,
     /// Nodes taken back; `null` where reclaims are not modelled.
     pub interruptions: Option<u64>,
+    /// The energy of its nodes, kilowatt hours; `null` where their power is not known.
+    pub energy_kwh: Option<f64>,
     /// The share of its GPUs' time in which they worked; `null` without GPUs.
     pub gpu_busy_share: Option<f64>,
 }

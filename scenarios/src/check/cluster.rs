@@ -6,9 +6,9 @@ use scaletwin_core::control::Resources;
 use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
-use scaletwin_hardware::{InstanceType, accelerators, instance_type, instance_types};
+use scaletwin_hardware::{InstanceType, accelerators, host, instance_type, instance_types};
 use scaletwin_sim::cluster::ledger::Billing;
-use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings, SpotSettings};
+use scaletwin_sim::cluster::settings::{ClusterSettings, NodePower, PoolSettings, SpotSettings};
 
 use super::{check_names, market};
 use crate::spec::cluster::{Capacity, ClusterSpec, NodePoolSpec, SpotSpec};
@@ -55,7 +55,9 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
         problems.push(problem.hint("remove price_usd_per_hour: or prices:"));
     }
     let at_start = history.as_ref().and_then(|prices| prices.first()).map(|(_, price)| *price);
+    let accelerator = accelerator(spec, known, gpus, problems);
     Some(PoolSettings {
+        power: power(spec, known, accelerator.as_deref(), problems),
         name: spec.name.value.clone(),
         instance_type: spec.instance_type.value.clone(),
         capacity_type: spec.capacity_type.capacity_type(),
@@ -65,7 +67,7 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
             memory_bytes: memory(spec.memory, known),
             gpu_milli: i64::from(gpus) * 1_000,
         },
-        accelerator: accelerator(spec, known, gpus, problems),
+        accelerator,
         price_usd_per_hour: at_start.or_else(|| price(spec, known)),
         prices: history.unwrap_or_default().into_iter().skip(1).collect(),
         billing: Billing { minimum: spec.billing.minimum, granularity: spec.billing.granularity },
@@ -107,6 +109,39 @@ fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, folder: &Path, problems: &mut 
         notice: spec.notice,
         available,
     }
+}
+
+/// The power of a node, if that of its host and of its GPUs is known.
+fn power(
+    spec: &NodePoolSpec,
+    known: Option<&InstanceType>,
+    gpus: Option<&str>,
+    problems: &mut Problems,
+) -> Option<NodePower> {
+    let (host_idle_watts, host_peak_watts) = match (&spec.host_power, known) {
+        (Some(written), _) => {
+            if written.peak_watts.0 < written.idle_watts.0 {
+                problems.error(&written.place, "the peak is below the power without work");
+            }
+            (written.idle_watts.0, written.peak_watts.0)
+        }
+        (None, Some(known)) => {
+            let host = host(&known.provider)?;
+            let cores = spec.cpu.map_or_else(|| cores(Some(known)), Quantity::milli_value) as f64 / 1e3;
+            let memory = memory(spec.memory, Some(known)) as f64 / 1e9 * host.watts_per_gb.get();
+            let watts = |per_core: f64| per_core * cores + memory;
+            (watts(host.idle_watts_per_vcpu.get()), watts(host.peak_watts_per_vcpu.get()))
+        }
+        (None, None) => return None,
+    };
+    let (gpu_idle_watts, gpu_peak_watts) = match gpus {
+        None => (0.0, 0.0),
+        Some(name) => {
+            let gpu = scaletwin_hardware::accelerator(name)?;
+            (gpu.idle_watts?.get(), gpu.peak_watts?.get())
+        }
+    };
+    Some(NodePower { host_idle_watts, host_peak_watts, gpu_idle_watts, gpu_peak_watts })
 }
 
 fn cores(known: Option<&InstanceType>) -> i64 {

@@ -1,5 +1,7 @@
 //! Engines, step times, and what replicas use.
 
+mod dynamic;
+
 use scaletwin_core::input::{At, Count, Problem, Problems};
 use scaletwin_core::units::{Bytes, Quantity};
 use scaletwin_hardware::step_time::{Fixed, Linear, Roofline, RooflineSettings, StepTimeModel};
@@ -38,6 +40,13 @@ pub(super) fn engine(
                 problems.push(problem.hint("its service_time says how long a request takes"));
             }
             Some(concurrency(engine, &spec.engine, problems))
+        }
+        EngineSpec::DynamicBatching(engine) => {
+            if let Some(model) = &spec.model {
+                let problem = Problem::error(&model.place, "a dynamic-batching engine has no model");
+                problems.push(problem.hint("its batch_time says how long a batch takes"));
+            }
+            Some(dynamic::dynamic(spec, engine, problems))
         }
     }
 }
@@ -281,7 +290,7 @@ fn gpu(spec: &DeploymentSpec, hardware: &Hardware<'_>) -> Option<GpuSettings> {
                 cost(&model, &accelerator, engine, f64::from(gpus))
             }),
         ),
-        EngineSpec::Concurrency(_) => (0.0, None),
+        EngineSpec::Concurrency(_) | EngineSpec::DynamicBatching(_) => (0.0, None),
     };
     Some(GpuSettings { gpus: hardware.gpus, memory_mib, reserved_mib: memory_mib * taken, cost })
 }

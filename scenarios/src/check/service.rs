@@ -11,7 +11,7 @@ use scaletwin_sim::cluster::rollout::UpdateStrategy;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
 
-use super::{check_names, choose, cluster, engine, start_up};
+use super::{check_names, choose, cluster, engine, routing, start_up};
 use crate::spec::ScenarioSpec;
 use crate::spec::engine::EngineSpec;
 use crate::spec::service::{DeploymentSpec, ServiceSpec};
@@ -69,7 +69,7 @@ fn service(spec: &At<ServiceSpec>, problems: &mut Problems) -> ServiceModel {
     ServiceModel {
         name: spec.name.value.clone(),
         slo,
-        routing: spec.routing,
+        routing: routing::routing(spec, problems),
         queue: match &spec.queue {
             None => Some(0),
             Some(queue) => queue.limit,

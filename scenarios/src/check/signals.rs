@@ -75,6 +75,7 @@ fn check(
     }
     let exposes = |model: &DeploymentModel| match found.name {
         name if name.starts_with("vllm:") => matches!(model.engine, EngineSettings::Continuous { .. }),
+        name if name.starts_with("nv_inference_") => matches!(model.engine, EngineSettings::Dynamic { .. }),
         name if name.starts_with("DCGM_") => model.usage.gpu.is_some(),
         _ => true,
     };
@@ -82,8 +83,7 @@ fn check(
         problems.error(&series.place, format!("no replica of this scenario shows {}", series.value));
     }
     check_labels(spec, series, found, deployments, problems);
-    let chosen =
-        spec.r#match.keys().any(|label| TARGET_LABELS.contains(&label.as_str()) || label == "model_name");
+    let chosen = spec.r#match.keys().any(|label| TARGET_LABELS.contains(&label.as_str()) || is_model(label));
     if services.len() > 1 && spec.per == Per::Deployment && !chosen {
         let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
         let message = format!("{} would be taken over all services together", series.value);
@@ -95,10 +95,15 @@ fn check(
     }
 }
 
+/// Whether a label names the model: vLLM's name and Triton's.
+fn is_model(label: &str) -> bool {
+    matches!(label, "model_name" | "model")
+}
+
 /// The name of the model that a deployment serves.
 fn model_of(deployment: &DeploymentModel) -> Option<&str> {
     match &deployment.engine {
-        EngineSettings::Continuous { model, .. } => Some(model),
+        EngineSettings::Continuous { model, .. } | EngineSettings::Dynamic { model, .. } => Some(model),
         EngineSettings::Concurrency { .. } => None,
     }
 }
@@ -113,7 +118,7 @@ fn check_labels(
     let variants = variants(series);
     let mut known: Vec<&str> =
         variants.first().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    known.extend(found.labels.contains(&"model_name").then_some("model_name"));
+    known.extend(found.labels.iter().filter(|label| is_model(label)));
     known.extend(found.labels.iter().filter(|_| found.scope == SignalScope::Deployment));
     known.extend(TARGET_LABELS);
     for (label, value) in &spec.r#match {
@@ -124,7 +129,7 @@ fn check_labels(
             continue;
         }
         let values: Vec<&str> = match label.as_str() {
-            "model_name" => deployments.iter().filter_map(model_of).collect(),
+            label if is_model(label) => deployments.iter().filter_map(model_of).collect(),
             _ => {
                 variants.iter().flatten().filter(|(name, _)| name == label).map(|(_, v)| v.as_str()).collect()
             }

@@ -6,6 +6,7 @@ use scaletwin_core::input::{At, NonNegative, Positive, Problem, Problems};
 use scaletwin_core::random::{Distributed, GAMMA_CV, Law};
 use scaletwin_core::record::Outcome;
 use scaletwin_core::units::{Civil, Rate, Span, Time};
+use scaletwin_sim::cluster::settings::{ClusterSettings, zones};
 use scaletwin_sim::traffic::arrivals::{GeneratorSettings, Process};
 use scaletwin_sim::traffic::clients::{ClientSettings, ClosedLoopSettings, RetrySettings};
 use scaletwin_sim::traffic::curve::Curve;
@@ -29,6 +30,7 @@ const MOST_TOKENS: u32 = 1 << 30;
 pub(super) fn streams(
     spec: &ScenarioSpec,
     folder: &Path,
+    clusters: &[ClusterSettings],
     services: &[ServiceModel],
     deployments: &[DeploymentModel],
     problems: &mut Problems,
@@ -56,6 +58,8 @@ pub(super) fn streams(
             client: client(&written.client, problems),
             priority: written.priority,
             queue_timeout: written.queue_timeout,
+            users: stream.users(problems),
+            zone: stream.zone(clusters, problems),
             cut: written.ends_by == EndsBy::MaxTokens,
             from: Time::ZERO.saturating_add(written.from),
             until: stream.until(problems),
@@ -147,6 +151,38 @@ impl Stream<'_> {
             system_tokens: spec.system_tokens,
             longest_prompt: spec.max_prompt_tokens.map_or(MOST_TOKENS, |most| most.0.min(MOST_TOKENS)),
         })
+    }
+
+    /// The sessions that its requests belong to.
+    fn users(&self, problems: &mut Problems) -> Option<u32> {
+        let users = self.written.users.as_ref()?;
+        if self.written.clients.is_some() {
+            problems.error(&users.place, "each client is a session already");
+        }
+        Some(users.value.0)
+    }
+
+    /// The place of the zone in which its requests enter.
+    fn zone(&self, clusters: &[ClusterSettings], problems: &mut Problems) -> Option<u16> {
+        let prefers = self.service.routing.prefers_zone;
+        let Some(zone) = &self.written.zone else {
+            if prefers {
+                let problem =
+                    Problem::error(&self.written.place, "its service prefers zones, and it has none");
+                problems.push(problem.hint("add zone:, or remove prefer_zone from the service"));
+            }
+            return None;
+        };
+        if !prefers {
+            let problem = Problem::error(&zone.place, "nothing goes by this zone");
+            problems.push(problem.hint("add prefer_zone: true to the service"));
+        }
+        let names = zones(clusters);
+        let place = names.iter().position(|name| *name == zone.value);
+        if place.is_none() {
+            problems.push(super::unknown(&zone.place, "zone", &zone.value, &names));
+        }
+        place.and_then(|place| u16::try_from(place).ok())
     }
 
     /// When nothing arrives any more.

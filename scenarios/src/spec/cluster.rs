@@ -57,8 +57,21 @@ scaletwin_core::keys! {
         pub prices: Option<At<PricesSpec>> = None,
         /// How the provider counts a node's time.
         pub billing: BillingSpec = BillingSpec::default(),
+        /// The power of a node without its GPUs. Default: that of the instance type's provider, by cores and memory.
+        pub host_power: Option<At<HostPowerSpec>> = None,
         /// How the provider takes spot nodes back. Without it, it does not.
         pub spot: Option<At<SpotSpec>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// The power of a node without its GPUs.
+    #[derive(Debug, Clone)]
+    pub struct HostPowerSpec {
+        /// Without work, watts.
+        pub idle_watts: NonNegative,
+        /// With all cores busy, watts.
+        pub peak_watts: NonNegative,
     }
 }
 

@@ -14,6 +14,8 @@ scaletwin_core::kinds! {
         ContinuousBatching(ContinuousSpec) = "continuous-batching",
         /// A server that works on a limited number of requests at once.
         Concurrency(ConcurrencySpec) = "concurrency",
+        /// A server that gathers requests into batches, as Triton's dynamic batcher does.
+        DynamicBatching(DynamicSpec) = "dynamic-batching",
     }
 }
 
@@ -151,5 +153,64 @@ scaletwin_core::keys! {
         pub queue: Option<u32> = None,
         /// A set-up time: the server stops when it is empty, and sets up at the next arrival.
         pub setup: Option<Distributed<Span>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// A server that gathers requests into batches, as Triton's dynamic batcher does: for vision, embeddings and classical
+    /// models.
+    #[derive(Debug, Clone)]
+    pub struct DynamicSpec {
+        /// The most requests of a batch.
+        pub max_batch_size: Count,
+        /// Sizes of batches that leave at once. Default: only the largest.
+        pub preferred_batch_sizes: Option<At<Vec<Count>>> = None,
+        /// How long a request may wait for others to join it; 0: whoever is there goes when an instance is free.
+        pub max_queue_delay: Span = Span::ZERO,
+        /// Batches computed at once (`instance_group.count`).
+        pub instances: Count = Count(1),
+        /// How long a batch takes.
+        pub batch_time: At<BatchTimeSpec>,
+        /// Whose turn it is in the queue.
+        pub order: QueueOrder = QueueOrder::Fcfs,
+        /// Requests that may wait in the server (`max_queue_size`). Default: any number.
+        pub queue: Option<Count> = None,
+        /// The name of the model in the server's metrics. Default: the deployment's.
+        pub model_name: Option<String> = None,
+    }
+}
+
+scaletwin_core::variants! {
+    /// How long a batch takes.
+    #[derive(Debug, Clone)]
+    pub enum BatchTimeSpec {
+        /// A constant part and one for each request.
+        Linear(LinearBatchSpec) = "linear",
+        /// Drawn for each batch, whatever its size.
+        Law(Distributed<Span>) = "law",
+        /// By size, from 1 to `max_batch_size`; between two sizes on the line that joins them.
+        Table(At<Vec<BatchRowSpec>>) = "table",
+    }
+}
+
+scaletwin_core::keys! {
+    /// A batch takes `base` + `per_request` × its requests.
+    #[derive(Debug, Clone)]
+    pub struct LinearBatchSpec {
+        /// The constant part.
+        pub base: Span,
+        /// For each request.
+        pub per_request: Span = Span::ZERO,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How long a batch of one size takes.
+    #[derive(Debug, Clone)]
+    pub struct BatchRowSpec {
+        /// Its requests.
+        pub size: Count,
+        /// How long it takes.
+        pub time: Span,
     }
 }

@@ -1,14 +1,15 @@
 //! Services and deployments as written.
 
-use scaletwin_core::input::{At, Node, Problem, Problems, Read, Shape, Value, suggestion};
+use scaletwin_core::input::{At, Count, Node, Problem, Problems, Read, Shape, Value, suggestion};
 use scaletwin_core::random::Distributed;
 use scaletwin_core::record::{LatencyMetric, Objective, Slo};
 use scaletwin_core::units::{Bytes, Quantity, Span};
 use scaletwin_sim::cluster::rollout::Amount;
-use scaletwin_sim::cluster::routing::Routing;
+use scaletwin_sim::cluster::routing::Across;
 use serde_json::json;
 
 use super::engine::EngineSpec;
+use super::routing::RoutingSpec;
 use super::start_up::StartUpSpec;
 
 scaletwin_core::keys! {
@@ -19,8 +20,12 @@ scaletwin_core::keys! {
         pub name: At<String>,
         /// Its objectives: a limit for a quantile of a latency, such as `{ttft: {p95: 1s}, tpot: {p95: 60ms}}`.
         pub slo: At<SloSpec> = SloSpec::default(),
-        /// How requests are spread over the ready replicas of all deployments.
-        pub routing: Routing = Routing::LeastOutstanding,
+        /// How requests are spread over ready replicas: the name of a rule, or a map with its `kind` and keys.
+        pub routing: At<RoutingSpec> = RoutingSpec::default(),
+        /// How requests are spread over the deployments.
+        pub across: Across = Across::Together,
+        /// Whether a request goes to a replica in the zone of its traffic, if one takes it.
+        pub prefer_zone: bool = false,
         /// Holds requests that no replica takes. Without it they are rejected, as a plain Kubernetes Service does.
         pub queue: Option<QueueSpec> = None,
         /// Its deployments, each of which is a scale target.
@@ -47,6 +52,8 @@ scaletwin_core::keys! {
         pub cluster: Option<At<String>> = None,
         /// The node pool that it runs in. Default: any of the cluster.
         pub node_pool: Option<At<String>> = None,
+        /// Its part of the requests, with `across: split` or `routing: weighted-round-robin`. Default: 1.
+        pub weight: Option<At<Count>> = None,
         /// What its replicas do.
         pub role: Role = Role::Both,
         /// The model that it serves. The step time, the KV cache and the longest sequence follow from it.

@@ -40,6 +40,11 @@ scaletwin_core::keys! {
         pub priority: i32 = 0,
         /// How long a request may wait before its service begins.
         pub queue_timeout: Option<Span> = None,
+        /// How many users its requests come from, each as likely, for routing by session. Default: each request is one
+        /// of its own; a client of `clients:` always is one.
+        pub users: Option<At<Count>> = None,
+        /// The zone in which its requests enter, for services with `prefer_zone`.
+        pub zone: Option<At<String>> = None,
         /// Who ends an answer: the model, which stops, or the request's `max_tokens`.
         pub ends_by: EndsBy = EndsBy::Stop,
         /// What clients do when an answer is late or does not come.

@@ -1,277 +1,218 @@
-//! Which replica gets a request, in O(1).
+//! Which replica gets a request, in O(1) or O(log n).
+//!
+//! Three questions, one after the other: which deployment ([`Across`]), which zone, and which of its replicas
+//! ([`Balance`]). `docs/models/routing.md` has the rules.
 
+mod balance;
+mod buckets;
+mod crowd;
+mod latency;
+mod prefixes;
+mod remembered;
+mod ring;
+mod sessions;
+mod turns;
+
+pub use balance::Balance;
+pub use prefixes::block_hashes;
+
+use std::collections::BTreeMap;
+
+use balance::Balancer;
+use scaletwin_core::random::Component;
+use scaletwin_core::units::Span;
 use serde::{Deserialize, Serialize};
+use turns::Turns;
 
 scaletwin_core::names! {
-    /// How requests are spread over the ready replicas of a service.
-    pub enum Routing {
-        /// In turn.
-        RoundRobin = "round-robin",
-        /// To the replica with the fewest requests; among equals to the one that has had that few for longest.
-        LeastOutstanding = "least-outstanding",
+    /// How requests are spread over the deployments of a service.
+    pub enum Across {
+        /// All replicas are one set.
+        Together = "together",
+        /// Each deployment gets requests in proportion to its weight; what it cannot take, the others do.
+        Split = "split",
+        /// A deployment gets requests only when none before it takes them.
+        Failover = "failover",
     }
+}
+
+/// How the requests of a service are spread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoutingSettings {
+    /// Over replicas.
+    pub balance: Balance,
+    /// Over deployments.
+    pub across: Across,
+    /// The weights of the deployments, in their order.
+    pub weights: Vec<u32>,
+    /// Whether a request goes to a replica in the zone that it enters in, if one takes it.
+    pub prefers_zone: bool,
 }
 
 /// The place of a replica in the dense arrays.
 pub type Slot = u32;
 
+/// A replica that takes requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Its place.
+    pub slot: Slot,
+    /// Its number, which no other replica ever has.
+    pub id: u32,
+    /// The place of its deployment within the service.
+    pub deployment: u32,
+    /// Its zone, if it is in one.
+    pub zone: Option<u16>,
+}
+
+/// What a router may know of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// Its number within the service.
+    pub number: u64,
+    /// The session that it belongs to; a number of its own if it belongs to none.
+    pub session: u64,
+    /// The zone in which it enters.
+    pub zone: Option<u16>,
+    /// The hashes of its leading blocks, where the router asks for them.
+    pub prefix: Vec<u64>,
+}
+
 /// The ready replicas of a service, in the order that their next requests depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Router(Kind);
+pub struct Router {
+    across: Across,
+    prefers_zone: bool,
+    weights: Vec<u32>,
+    luck: Component,
+    /// One set, or one a deployment.
+    sets: Vec<Set>,
+    /// Whose turn it is among several sets.
+    turns: Turns,
+    /// The set and zone of each slot that is a member.
+    homes: Vec<Option<(u32, Option<u16>)>>,
+}
 
+/// Replicas that a request can choose from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Kind {
-    RoundRobin { ready: Vec<Slot>, next: usize },
-    LeastOutstanding(Buckets),
+struct Set {
+    all: Balancer,
+    /// An empty one, for zones that come.
+    empty: Balancer,
+    zones: BTreeMap<u16, Balancer>,
+}
+
+impl Set {
+    fn new(balance: &Balance) -> Set {
+        Set { all: Balancer::new(balance), empty: Balancer::new(balance), zones: BTreeMap::new() }
+    }
+
+    fn pick(&mut self, ask: &Ask, luck: Component, accepts: &mut impl FnMut(Slot) -> bool) -> Option<Slot> {
+        let near = ask.zone.and_then(|zone| self.zones.get_mut(&zone));
+        let near = near.and_then(|near| near.pick(ask, luck, &mut *accepts));
+        near.or_else(|| self.all.pick(ask, luck, accepts))
+    }
+
+    /// All balancers that a replica of this zone is in.
+    fn of(&mut self, zone: Option<u16>) -> impl Iterator<Item = &mut Balancer> {
+        let near = zone.and_then(|zone| self.zones.get_mut(&zone));
+        std::iter::once(&mut self.all).chain(near)
+    }
 }
 
 impl Router {
-    /// A router without replicas.
+    /// A router without replicas. Its draws are those of `luck`.
     #[must_use]
-    pub fn new(routing: Routing) -> Router {
-        Router(match routing {
-            Routing::RoundRobin => Kind::RoundRobin { ready: Vec::new(), next: 0 },
-            Routing::LeastOutstanding => Kind::LeastOutstanding(Buckets::default()),
-        })
+    pub fn new(settings: &RoutingSettings, luck: Component) -> Router {
+        let sets = match settings.across {
+            Across::Together => 1,
+            Across::Split | Across::Failover => settings.weights.len(),
+        };
+        let mut turns = Turns::default();
+        for (place, weight) in (0u32..).zip(&settings.weights).take(sets) {
+            turns.add(place, *weight);
+        }
+        Router {
+            across: settings.across,
+            prefers_zone: settings.prefers_zone,
+            weights: settings.weights.clone(),
+            luck,
+            sets: vec![Set::new(&settings.balance); sets],
+            turns,
+            homes: Vec::new(),
+        }
     }
 
     /// A replica takes requests from now on.
-    pub fn add(&mut self, slot: Slot) {
-        match &mut self.0 {
-            Kind::RoundRobin { ready, .. } => ready.push(slot),
-            Kind::LeastOutstanding(buckets) => buckets.add(slot),
+    pub fn add(&mut self, member: &Member) {
+        let set = if self.sets.len() > 1 { member.deployment } else { 0 };
+        let zone = member.zone.filter(|_| self.prefers_zone);
+        if self.homes.len() <= member.slot as usize {
+            self.homes.resize(member.slot as usize + 1, None);
         }
+        self.homes[member.slot as usize] = Some((set, zone));
+        let weight = self.weights.get(member.deployment as usize).copied().unwrap_or(1);
+        let set = &mut self.sets[set as usize];
+        if let Some(zone) = zone {
+            set.zones.entry(zone).or_insert_with(|| set.empty.clone());
+        }
+        set.of(zone).for_each(|balancer| balancer.add(member, weight, self.luck));
     }
 
     /// A replica takes no more requests.
     pub fn remove(&mut self, slot: Slot) {
-        match &mut self.0 {
-            Kind::RoundRobin { ready, next } => {
-                if let Some(place) = ready.iter().position(|other| *other == slot) {
-                    ready.remove(place);
-                    if place < *next {
-                        *next -= 1;
-                    }
-                }
-            }
-            Kind::LeastOutstanding(buckets) => buckets.remove(slot),
-        }
+        let Some((set, zone)) = self.homes.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.sets[set as usize].of(zone).for_each(|balancer| balancer.remove(slot));
     }
 
     /// Whether no replica takes requests.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        match &self.0 {
-            Kind::RoundRobin { ready, .. } => ready.is_empty(),
-            Kind::LeastOutstanding(buckets) => buckets.members == 0,
-        }
+        self.sets.iter().all(|set| set.all.is_empty())
     }
 
-    /// The replica that is to get the next request, if one `accepts` it. It counts as given once [`Router::given`] says
-    /// so.
+    /// The replica that is to get this request, if one `accepts` it. It counts as given once [`Router::given`] says so.
     #[inline]
-    pub fn pick(&mut self, mut accepts: impl FnMut(Slot) -> bool) -> Option<Slot> {
-        match &mut self.0 {
-            Kind::RoundRobin { ready, next } => {
-                for _ in 0..ready.len() {
-                    if *next >= ready.len() {
-                        *next = 0;
-                    }
-                    let slot = ready[*next];
-                    *next += 1;
-                    if accepts(slot) {
-                        return Some(slot);
-                    }
-                }
-                None
-            }
-            Kind::LeastOutstanding(buckets) => buckets.first(accepts),
+    pub fn pick(&mut self, ask: &Ask, mut accepts: impl FnMut(Slot) -> bool) -> Option<Slot> {
+        match self.across {
+            Across::Together => self.sets[0].pick(ask, self.luck, &mut accepts),
+            Across::Failover => self.sets.iter_mut().find_map(|set| set.pick(ask, self.luck, &mut accepts)),
+            Across::Split => self
+                .turns
+                .in_order()
+                .find_map(|place| self.sets[place as usize].pick(ask, self.luck, &mut accepts)),
         }
     }
 
     /// The replica whose turn it is, whether it takes a request or not.
     #[must_use]
-    pub fn turn(&mut self) -> Option<Slot> {
-        match &mut self.0 {
-            Kind::RoundRobin { ready, next } => ready.get(*next).or(ready.first()).copied(),
-            Kind::LeastOutstanding(buckets) => buckets.first(|_| true),
-        }
+    pub fn turn(&mut self, ask: &Ask) -> Option<Slot> {
+        let first = match self.across {
+            Across::Together | Across::Failover => None,
+            Across::Split => self.turns.in_order().next(),
+        };
+        let set = self.sets.get_mut(first.unwrap_or(0) as usize)?;
+        let near = ask.zone.and_then(|zone| set.zones.get_mut(&zone));
+        near.and_then(|near| near.turn(ask, self.luck)).or_else(|| set.all.turn(ask, self.luck))
     }
 
-    /// A replica has one request more.
+    /// A replica has this request more.
     #[inline]
-    pub fn given(&mut self, slot: Slot) {
-        if let Kind::LeastOutstanding(buckets) = &mut self.0 {
-            buckets.move_by(slot, true);
+    pub fn given(&mut self, slot: Slot, ask: &Ask) {
+        let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
+        if self.across == Across::Split {
+            self.turns.took(set);
         }
+        self.sets[set as usize].of(zone).for_each(|balancer| balancer.given(slot, ask));
     }
 
-    /// A replica has one request less.
+    /// A replica has one request less, which it answered in `took`, if it did.
     #[inline]
-    pub fn ended(&mut self, slot: Slot) {
-        if let Kind::LeastOutstanding(buckets) = &mut self.0 {
-            buckets.move_by(slot, false);
-        }
-    }
-}
-
-/// Marks the end of a list.
-const NONE: Slot = Slot::MAX;
-
-/// Replicas in lists by their number of requests, each list in the order of joining.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Buckets {
-    links: Vec<Link>,
-    /// For each number of requests the first and last replica.
-    ends: Vec<(Slot, Slot)>,
-    /// No list below this holds anything.
-    least: usize,
-    members: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Link {
-    before: Slot,
-    after: Slot,
-    requests: u32,
-    member: bool,
-}
-
-impl Buckets {
-    fn add(&mut self, slot: Slot) {
-        let place = slot as usize;
-        let empty = Link { before: NONE, after: NONE, requests: 0, member: false };
-        if place >= self.links.len() {
-            self.links.resize(place + 1, empty);
-        }
-        self.links[place] = Link { member: true, ..empty };
-        self.members += 1;
-        self.join(slot);
-    }
-
-    fn remove(&mut self, slot: Slot) {
-        if self.links.get(slot as usize).is_some_and(|link| link.member) {
-            self.leave(slot);
-            self.links[slot as usize].member = false;
-            self.members -= 1;
-        }
-    }
-
-    fn first(&mut self, mut accepts: impl FnMut(Slot) -> bool) -> Option<Slot> {
-        if self.members == 0 {
-            return None;
-        }
-        while self.ends[self.least].0 == NONE {
-            self.least += 1;
-        }
-        // Replicas of one service may have different limits, so a full one does not mean that all are.
-        for (slot, _) in &self.ends[self.least..] {
-            let mut slot = *slot;
-            while slot != NONE {
-                if accepts(slot) {
-                    return Some(slot);
-                }
-                slot = self.links[slot as usize].after;
-            }
-        }
-        None
-    }
-
-    fn move_by(&mut self, slot: Slot, up: bool) {
-        let Some(link) = self.links.get(slot as usize).copied().filter(|link| link.member) else { return };
-        self.leave(slot);
-        self.links[slot as usize].requests = if up { link.requests + 1 } else { link.requests - 1 };
-        self.join(slot);
-    }
-
-    fn leave(&mut self, slot: Slot) {
-        let Link { before, after, requests, .. } = self.links[slot as usize];
-        let ends = &mut self.ends[requests as usize];
-        if before == NONE {
-            ends.0 = after;
-        }
-        if after == NONE {
-            ends.1 = before;
-        }
-        if before != NONE {
-            self.links[before as usize].after = after;
-        }
-        if after != NONE {
-            self.links[after as usize].before = before;
-        }
-    }
-
-    fn join(&mut self, slot: Slot) {
-        let requests = self.links[slot as usize].requests as usize;
-        if requests >= self.ends.len() {
-            self.ends.resize(requests + 1, (NONE, NONE));
-        }
-        let last = std::mem::replace(&mut self.ends[requests].1, slot);
-        if last == NONE {
-            self.ends[requests].0 = slot;
-        } else {
-            self.links[last as usize].after = slot;
-        }
-        let link = &mut self.links[slot as usize];
-        (link.before, link.after) = (last, NONE);
-        self.least = self.least.min(requests);
+    pub fn ended(&mut self, slot: Slot, took: Option<Span>) {
+        let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
+        self.sets[set as usize].of(zone).for_each(|balancer| balancer.ended(slot, took));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn turns_go_round_and_skip_the_full() {
-        let mut router = Router::new(Routing::RoundRobin);
-        for slot in 0..3 {
-            router.add(slot);
-        }
-        let mut picks: Vec<_> = (0..4).filter_map(|_| router.pick(|_| true)).collect();
-        picks.extend(router.pick(|slot| slot != 1));
-        router.remove(0);
-        picks.extend(router.pick(|_| true));
-        assert_eq!(picks, [0, 1, 2, 0, 2, 1]);
-        assert_eq!(router.pick(|_| false), None);
-    }
-
-    proptest! {
-        #[test]
-        fn the_least_loaded_is_found(ops in prop::collection::vec((0u8..4, 0u32..6), 1..200)) {
-            let mut router = Router::new(Routing::LeastOutstanding);
-            // (slot, requests, since when it has that many)
-            let mut list: Vec<(Slot, u32, usize)> = Vec::new();
-            for (time, (op, slot)) in ops.into_iter().enumerate() {
-                let place = list.iter().position(|(other, ..)| *other == slot);
-                match (op, place) {
-                    (0, None) => {
-                        router.add(slot);
-                        list.push((slot, 0, time));
-                    }
-                    (1, Some(place)) => {
-                        router.remove(slot);
-                        list.remove(place);
-                    }
-                    (2, Some(place)) if list[place].1 > 0 => {
-                        router.ended(slot);
-                        list[place] = (slot, list[place].1 - 1, time);
-                    }
-                    (3, _) => {
-                        let want = list.iter().min_by_key(|(_, requests, since)| (*requests, *since)).map(|(s, ..)| *s);
-                        let pick = router.pick(|_| true);
-                        prop_assert_eq!(pick, want);
-                        if let Some(slot) = pick {
-                            router.given(slot);
-                            let entry = list.iter_mut().find(|(other, ..)| *other == slot).unwrap();
-                            *entry = (slot, entry.1 + 1, time);
-                        }
-                    }
-                    _ => {}
-                }
-                prop_assert_eq!(router.is_empty(), list.is_empty());
-            }
-        }
-    }
-}
+mod tests;

@@ -21,6 +21,16 @@ pub struct ClusterSettings {
     pub pools: Vec<PoolSettings>,
 }
 
+/// The names of all zones, in order.
+#[must_use]
+pub fn zones(clusters: &[ClusterSettings]) -> Vec<&str> {
+    let pools = clusters.iter().flat_map(|cluster| &cluster.pools);
+    let mut zones: Vec<&str> = pools.map(|pool| pool.zone.as_str()).collect();
+    zones.sort_unstable();
+    zones.dedup();
+    zones
+}
+
 /// A node pool: nodes of one instance type.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PoolSettings {
@@ -52,6 +62,39 @@ pub struct PoolSettings {
     pub download: f64,
     /// How the provider takes them back; `None`: it does not.
     pub spot: Option<SpotSettings>,
+    /// The power of a node; `None`: it is not known.
+    pub power: Option<NodePower>,
+}
+
+/// The power of a node. `docs/models/energy.md` has the equations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct NodePower {
+    /// Of the host without its GPUs, idle, watts.
+    pub host_idle_watts: f64,
+    /// The same with all cores busy, watts.
+    pub host_peak_watts: f64,
+    /// Of each GPU, idle, watts.
+    pub gpu_idle_watts: f64,
+    /// The same while it works, watts.
+    pub gpu_peak_watts: f64,
+}
+
+impl NodePower {
+    /// The energy of nodes that were billed for `node_seconds`, kilowatt hours. `cores_seconds` were used of `cores` a
+    /// node, and `gpu_seconds` worked of `gpus` a node.
+    #[must_use]
+    pub fn energy_kwh(
+        &self,
+        node_seconds: f64,
+        (cores_seconds, cores): (f64, f64),
+        (gpu_seconds, gpus): (f64, f64),
+    ) -> f64 {
+        let busy = if cores > 0.0 { (cores_seconds / cores).min(node_seconds) } else { 0.0 };
+        let host = self.host_idle_watts * node_seconds + (self.host_peak_watts - self.host_idle_watts) * busy;
+        let gpu = self.gpu_idle_watts * node_seconds * gpus
+            + (self.gpu_peak_watts - self.gpu_idle_watts) * gpu_seconds;
+        (host + gpu) / 3.6e6
+    }
 }
 
 /// How a provider takes nodes back.
@@ -190,6 +233,20 @@ impl Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn energy_computed_by_hand() {
+        let power = NodePower {
+            host_idle_watts: 40.0,
+            host_peak_watts: 100.0,
+            gpu_idle_watts: 50.0,
+            gpu_peak_watts: 300.0,
+        };
+        // Two node hours: 80 Wh of idle hosts and 200 Wh of idle GPUs (two a node); half an hour of all 8 cores adds
+        // 30 Wh; three hours of one GPU add 750 Wh.
+        let kwh = power.energy_kwh(7_200.0, (4.0 * 3_600.0, 8.0), (10_800.0, 2.0));
+        assert!((kwh - 1.06).abs() < 1e-12, "{kwh}");
+    }
 
     #[test]
     fn a_probe_finds_a_replica_ready_at_its_next_turn() {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::signals::ScrapedSeries;
 use crate::serving::continuous::replica::{Gauges, Work};
 use crate::serving::continuous::scheduler::Counters;
+use crate::serving::dynamic::BatchWork;
 
 /// How a request left a replica, as vLLM's `finished_reason` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum Left {
 
 /// The names of [`Left`].
 const REASONS: [&str; 3] = ["stop", "length", "abort"];
+
+/// Triton's reasons of failures that are modelled: a full queue, and clients that went away.
+const FAILURES: [&str; 2] = ["REJECTED", "CANCELED"];
 
 /// Sums that a replica's exporters keep since its start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -117,6 +121,8 @@ pub struct Exposed<'a> {
     pub counters: &'a ReplicaCounters,
     /// What its engine shows, if it batches continuously.
     pub engine: Option<(Gauges, Work, Counters)>,
+    /// Requests that wait in it and what it has done, if it batches dynamically.
+    pub batches: Option<(u64, BatchWork)>,
     /// Requests in it.
     pub outstanding: u64,
     /// CPU used since its start, core seconds.
@@ -142,8 +148,8 @@ pub struct GpuFigures {
     pub used_mib: f64,
 }
 
-/// The label sets of a series, in the order in which [`values`] gives their values. The label `model_name` is the same
-/// for all series of a replica, which adds it.
+/// The label sets of a series, in the order in which [`values`] gives their values. The labels `model_name` and
+/// `model` are the same for all series of a replica, which adds them.
 #[must_use]
 pub fn variants(name: &str) -> Vec<Vec<(String, String)>> {
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -163,6 +169,9 @@ pub fn variants(name: &str) -> Vec<Vec<(String, String)>> {
         "vllm:admission_rejections_total" => {
             vec![vec![label("reason", "max_num_queued_reqs")]]
         }
+        "nv_inference_request_failure" => {
+            FAILURES.iter().map(|reason| vec![label("version", "1"), label("reason", reason)]).collect()
+        }
         "http_requests_total" => ["2xx", "4xx"]
             .iter()
             .map(|status| vec![label("handler", "/"), label("method", "POST"), label("status", status)])
@@ -180,6 +189,7 @@ fn own_labels(name: &str, vllm: Vec<(String, String)>) -> Vec<(String, String)> 
     let label = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     match name {
         _ if name.starts_with("vllm:") => vllm,
+        _ if name.starts_with("nv_inference_") => label("version", "1"),
         _ if name.starts_with("DCGM_") => label("gpu", "0"),
         _ if name.starts_with("container_") => label("container", "main"),
         "envoy_cluster_upstream_rq_active" => label("envoy_cluster_name", "inbound|8000||"),
@@ -232,6 +242,9 @@ pub fn values(name: &str, exposed: &Exposed<'_>) -> Vec<f64> {
             counters.left.iter().map(|count| *count as f64).collect()
         }
         "vllm:admission_rejections_total" if exposed.engine.is_some() => count(counters.refused),
+        _ if name.starts_with("nv_inference_") => {
+            exposed.batches.map_or(Vec::new(), |(waiting, work)| triton(name, counters, waiting, &work))
+        }
         "http_requests_total" => {
             let (good, bad) = (counters.left[0] + counters.left[1], counters.refused + counters.invalid);
             vec![good as f64, bad as f64]
@@ -248,6 +261,22 @@ pub fn values(name: &str, exposed: &Exposed<'_>) -> Vec<f64> {
         "DCGM_FI_PROF_GR_ENGINE_ACTIVE" => gpu(|gpu| Some(gpu.busy_share)),
         "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE" => gpu(|gpu| gpu.tensor_share),
         "DCGM_FI_PROF_DRAM_ACTIVE" => gpu(|gpu| gpu.memory_share),
+        _ => Vec::new(),
+    }
+}
+
+/// The values of Triton's series: durations are sums over answered requests, in microseconds.
+fn triton(name: &str, counters: &ReplicaCounters, waiting: u64, work: &BatchWork) -> Vec<f64> {
+    let micros = |nanos: u128| vec![(nanos / 1_000) as f64];
+    match name {
+        "nv_inference_request_success" => vec![(counters.left[0] + counters.left[1]) as f64],
+        "nv_inference_request_failure" => vec![counters.refused as f64, counters.left[2] as f64],
+        "nv_inference_count" => vec![work.inferences as f64],
+        "nv_inference_exec_count" => vec![work.executions as f64],
+        "nv_inference_request_duration_us" => micros(work.queue_nanos + work.compute_nanos),
+        "nv_inference_queue_duration_us" => micros(work.queue_nanos),
+        "nv_inference_compute_infer_duration_us" => micros(work.compute_nanos),
+        "nv_inference_pending_request_count" => vec![waiting as f64],
         _ => Vec::new(),
     }
 }
@@ -279,6 +308,7 @@ mod tests {
                 Work::default(),
                 Counters::default(),
             )),
+            batches: Some((2, BatchWork::default())),
             outstanding: 5,
             cpu_seconds: 12.5,
             memory_bytes: 1e9,
@@ -300,7 +330,7 @@ mod tests {
                 let series = [ScrapedSeries { name: name.clone(), variants: variants.clone() }];
                 let counters = ReplicaCounters::for_series(&series);
                 assert_eq!(values(&name, &exposed(&counters)).len(), variants.len(), "{name}");
-                for label in signal.labels.iter().filter(|label| **label != "model_name") {
+                for label in signal.labels.iter().filter(|label| !label.starts_with("model")) {
                     assert!(
                         variants.iter().all(|set| set.iter().any(|(name, _)| name == label)),
                         "{name} has {label}"
@@ -323,6 +353,18 @@ mod tests {
             values(name, &exposed(&counters))[place]
         };
         assert_eq!([at("0.25"), at("0.5"), at("+Inf")], [0.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn triton_counts_in_microseconds_and_by_batches() {
+        let counters = ReplicaCounters { left: [7, 0, 1], refused: 2, ..ReplicaCounters::default() };
+        let work = BatchWork { executions: 3, inferences: 8, queue_nanos: 5_000, compute_nanos: 90_000 };
+        let exposed = Exposed { batches: Some((4, work)), ..exposed(&counters) };
+        assert_eq!(values("nv_inference_request_success", &exposed), [7.0]);
+        assert_eq!(values("nv_inference_request_failure", &exposed), [2.0, 1.0]);
+        assert_eq!(values("nv_inference_exec_count", &exposed), [3.0]);
+        assert_eq!(values("nv_inference_request_duration_us", &exposed), [95.0]);
+        assert_eq!(values("nv_inference_pending_request_count", &exposed), [4.0]);
     }
 
     #[test]

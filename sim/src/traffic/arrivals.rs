@@ -45,6 +45,24 @@ pub enum Process {
     },
 }
 
+/// A week, over which the rate of a curve is averaged.
+const WEEK_SECONDS: f64 = 604_800.0;
+
+impl Process {
+    /// Requests per second in the long run; of a curve, over its first week.
+    #[must_use]
+    pub fn mean_rate(&self) -> f64 {
+        match self {
+            Process::Renewal { gaps } => 1.0 / gaps.mean().max(1e-9),
+            Process::Modulated { states } => {
+                let requests: f64 = states.iter().map(|(rate, stay)| rate * stay).sum();
+                requests / states.iter().map(|(_, stay)| stay).sum::<f64>().max(1e-9)
+            }
+            Process::Varying { curve, .. } => curve.expected(WEEK_SECONDS) / WEEK_SECONDS,
+        }
+    }
+}
+
 /// The luck of a generator and where it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorState {

@@ -28,6 +28,11 @@ pub struct StreamSettings {
     pub priority: i32,
     /// How long a request may wait before its service begins.
     pub queue_timeout: Option<Span>,
+    /// The users that requests come from, each as likely; `None`: a client of a closed loop is a session, any other
+    /// request one of its own.
+    pub users: Option<u32>,
+    /// The place of the zone in which requests enter.
+    pub zone: Option<u16>,
     /// Whether answers are cut by the request's own bound, rather than ended by the model.
     pub cut: bool,
     /// Where its own time begins: nothing arrives before.

@@ -15,6 +15,7 @@ use crate::scrape::exporter::ReplicaCounters;
 use crate::scrape::history::Subject;
 use crate::serving::concurrency::ConcurrencyReplica;
 use crate::serving::continuous::replica::{ContinuousReplica, Work};
+use crate::serving::dynamic::DynamicReplica;
 
 impl World {
     /// Lets replicas come, go and find nodes, and goes on with what changed.
@@ -50,6 +51,9 @@ impl World {
             EngineSettings::Concurrency { config, .. } => {
                 Engine::Slots(Box::new(ConcurrencyReplica::new(config.clone())))
             }
+            EngineSettings::Dynamic { config, .. } => {
+                Engine::Dynamic(Box::new(DynamicReplica::new(config.clone())))
+            }
         };
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
         let first = i64::from(ordinal) < i64::from(model.settings.replicas) && now == Time::ZERO;
@@ -68,6 +72,7 @@ impl World {
             counters: ReplicaCounters::for_series(self.board.series()),
             scraped: (now, Work::default(), 0),
             busy_before: 0,
+            cpu_before: 0,
             preemptions_before: 0,
         });
         self.plan_scrapes_of(id, calendar);
@@ -107,7 +112,8 @@ impl World {
         if let Some(spans) = self.end_start(id) {
             self.state.deployments[deployment].stages.add(&spans);
         }
-        self.state.services[service].router.add(slot);
+        let member = self.member(slot);
+        self.state.services[service].router.add(&member);
         self.empty_queue(service, calendar);
         if self.fleet.is_rolling(deployment) {
             calendar.soon(Phase::Place, Event::Lifecycle);
@@ -160,6 +166,7 @@ impl World {
         let lost = match &mut serving.engine {
             Engine::Continuous(replica) => replica.kill(now, &mut self.happened),
             Engine::Slots(replica) => replica.kill(now).into_iter().map(|request| (request, 0)).collect(),
+            Engine::Dynamic(replica) => replica.kill(now).into_iter().map(|request| (request, 0)).collect(),
         };
         self.take_happened(slot, calendar);
         for (request, outputs) in lost {

@@ -121,10 +121,11 @@ impl World {
         let queue = &mut self.state.services[service].queue;
         if most.is_some_and(|most| queue.len() >= most as usize) {
             // Without a queue before the replicas, the one whose turn it is refuses.
-            if most == Some(0)
-                && let Some(slot) = self.state.services[service].router.turn()
-            {
-                self.state.replicas.at(slot).counters.refused += 1;
+            if most == Some(0) {
+                let ask = self.ask(service, placed.place);
+                if let Some(slot) = self.state.services[service].router.turn(&ask) {
+                    self.state.replicas.at(slot).counters.refused += 1;
+                }
             }
             return self.end_request(placed.place, Outcome::Rejected, 0, calendar);
         }
@@ -152,12 +153,14 @@ impl World {
     /// Offers a request to the replica that the router picks. Whether it was taken, or ended for good.
     fn offer_to_replica(&mut self, service: usize, place: u32, calendar: &mut Calendar<Event>) -> bool {
         let now = calendar.now();
+        let ask = self.ask(service, place);
         let replicas = &mut self.state.replicas;
         let settings = &self.settings;
         let accepts = |slot: u32| {
             let serving = replicas.at(slot);
             match (&serving.engine, &settings.deployments[serving.deployment as usize].engine) {
                 (Engine::Slots(replica), _) => replica.has_room(),
+                (Engine::Dynamic(replica), _) => replica.has_room(),
                 (Engine::Continuous(replica), EngineSettings::Continuous { queue, .. }) => {
                     queue.is_none_or(|most| replica.waiting() < most as usize)
                 }
@@ -165,13 +168,14 @@ impl World {
             }
         };
         let router = &mut self.state.services[service].router;
-        let Some(slot) = router.pick(accepts) else { return false };
-        router.given(slot);
+        let Some(slot) = router.pick(&ask, accepts) else { return false };
+        router.given(slot, &ask);
         self.state.requests.at(place).offered = now;
         self.state.replicas.at(slot).outstanding += 1;
         let taken = match &self.state.replicas.at(slot).engine {
             Engine::Continuous(_) => self.offer_to_batcher(slot, place, now),
             Engine::Slots(_) => self.offer_to_slots(slot, place, now),
+            Engine::Dynamic(_) => self.offer_to_batches(slot, place, now),
         };
         self.take_happened(slot, calendar);
         if taken {
@@ -180,7 +184,7 @@ impl World {
             let serving = self.state.replicas.at(slot);
             serving.outstanding -= 1;
             serving.counters.invalid += 1;
-            self.state.services[service].router.ended(slot);
+            self.state.services[service].router.ended(slot, None);
             self.end_request(place, Outcome::Rejected, 0, calendar);
         }
         true
@@ -245,6 +249,18 @@ impl World {
         };
         // The engine reports the start at once, so the place is noted before.
         match replica.offer(now, job, draw, &mut self.happened) {
+            Offered::Taken { ticket } => {
+                inflight.place = Place::Slots(slot, ticket);
+                true
+            }
+            Offered::Full => false,
+        }
+    }
+
+    fn offer_to_batches(&mut self, slot: u32, place: u32, now: Time) -> bool {
+        let inflight = self.state.requests.at(place);
+        let Engine::Dynamic(replica) = &mut self.state.replicas.at(slot).engine else { return false };
+        match replica.offer(now, place, inflight.request.priority) {
             Offered::Taken { ticket } => {
                 inflight.place = Place::Slots(slot, ticket);
                 true
@@ -330,7 +346,8 @@ impl World {
             let finished = request.finished(now, Outcome::Completed, outputs.unwrap_or(0));
             serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
         }
-        self.state.services[service].router.ended(slot);
+        let took = outputs.map(|_| now.since(self.state.requests.at(place).offered));
+        self.state.services[service].router.ended(slot, took);
     }
 
     /// A request has ended. Its client may go on.
@@ -441,8 +458,11 @@ impl World {
                 self.after_departure(slot, service, calendar);
             }
             Place::Slots(slot, ticket) => {
-                let Engine::Slots(replica) = &mut self.state.replicas.at(slot).engine else { return };
-                replica.give_up(now, ticket, priority, &mut self.happened);
+                match &mut self.state.replicas.at(slot).engine {
+                    Engine::Slots(replica) => replica.give_up(now, ticket, priority, &mut self.happened),
+                    Engine::Dynamic(replica) => replica.give_up(ticket, priority),
+                    Engine::Continuous(_) => return,
+                }
                 self.take_happened(slot, calendar);
                 self.request_leaves(slot, place, None, now);
                 self.end_request(place, outcome, 0, calendar);
@@ -462,6 +482,7 @@ impl World {
         match &mut serving.engine {
             Engine::Continuous(replica) => replica.complete(&mut self.happened),
             Engine::Slots(replica) => replica.complete(calendar.now(), &mut self.happened),
+            Engine::Dynamic(replica) => replica.complete(calendar.now(), &mut self.happened),
         }
         self.take_happened(handle.slot, calendar);
         self.after_departure(handle.slot, service, calendar);
@@ -501,11 +522,18 @@ impl World {
         let now = calendar.now();
         let serving = self.state.replicas.at(handle.slot);
         serving.begins = false;
-        let settings = &self.settings.deployments[serving.deployment as usize].engine;
-        if let (Engine::Continuous(replica), EngineSettings::Continuous { step_time, .. }) =
-            (&mut serving.engine, settings)
-        {
-            replica.begin(now, step_time, &mut self.happened);
+        let deployment = serving.deployment as usize;
+        match (&mut serving.engine, &self.settings.deployments[deployment].engine) {
+            (Engine::Continuous(replica), EngineSettings::Continuous { step_time, .. }) => {
+                replica.begin(now, step_time, &mut self.happened);
+            }
+            (Engine::Dynamic(replica), EngineSettings::Dynamic { time, .. }) => {
+                let luck = self.luck.batch[deployment];
+                let first = u64::from(serving.ordinal) << 32;
+                let time = |batch, size| time.of(size, &mut luck.entity(first | batch));
+                replica.begin(now, time, &mut self.happened);
+            }
+            _ => {}
         }
         let service = self.settings.deployments[serving.deployment as usize].settings.service;
         self.take_happened(handle.slot, calendar);
@@ -520,17 +548,14 @@ impl World {
     pub(super) fn refresh(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let handle = self.state.replicas.handle(slot);
         let serving = self.state.replicas.at(slot);
-        if let Engine::Continuous(replica) = &serving.engine
-            && replica.is_idle()
-        {
-            if let Some((_, ticket)) = serving.due.take() {
-                calendar.cancel(ticket, Phase::Complete);
-            }
-            if !serving.begins {
-                serving.begins = true;
-                calendar.soon(Phase::Step, Event::Begin(handle));
-            }
-            return;
+        let begins = match &serving.engine {
+            Engine::Continuous(replica) => replica.is_idle(),
+            Engine::Slots(_) => false,
+            Engine::Dynamic(replica) => replica.wants_to_begin(calendar.now()),
+        };
+        if begins && !serving.begins {
+            serving.begins = true;
+            calendar.soon(Phase::Step, Event::Begin(handle));
         }
         self.plan_next(slot, calendar);
     }
@@ -538,7 +563,7 @@ impl World {
     fn plan_next(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let handle = self.state.replicas.handle(slot);
         let serving = self.state.replicas.at(slot);
-        match (serving.engine.next_event(), serving.due) {
+        match (serving.engine.next_event(calendar.now()), serving.due) {
             (Some(at), Some((due, _))) if at == due => {}
             (Some(at), Some((_, ticket))) => {
                 calendar.reschedule(ticket, at, Phase::Complete);

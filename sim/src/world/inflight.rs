@@ -35,7 +35,7 @@ pub(super) enum Place {
     Gateway(u64),
     /// In a replica that batches, under its key.
     Continuous(u32, Key),
-    /// In a replica with slots, under its ticket.
+    /// In a replica with slots or dynamic batches, under its ticket.
     Slots(u32, u64),
 }
 

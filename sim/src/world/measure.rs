@@ -1,7 +1,7 @@
 //! Scrapes, windows of the timeline, and the figures of the fleet.
 
 use scaletwin_core::record::{
-    CapacityRow, ColdStarts, DeploymentSummary, Extent, FleetFigures, Histogram, LatencySummary,
+    CapacityRow, ColdStarts, DeploymentSummary, Elasticity, Extent, FleetFigures, Histogram, LatencySummary,
     NodePoolSummary, TimeAverage,
 };
 use scaletwin_core::units::{Span, Time};
@@ -107,13 +107,15 @@ impl World {
                 assert_eq!(blocks.free(), blocks.usable(), "an idle replica has all its KV blocks free");
             }
         }
-        self.count_gpu_time(serving, now);
+        self.count_usage(serving, now);
     }
 
-    fn count_gpu_time(&mut self, serving: &Serving, now: Time) {
+    fn count_usage(&mut self, serving: &Serving, now: Time) {
         let model = &self.settings.deployments[serving.deployment as usize];
-        let Some(gpu) = &model.usage.gpu else { return };
         let Some(place) = self.fleet.pool_of_replica(serving.id) else { return };
+        let cpu = serving.cpu_core_nanos(now, slots_of(&model.engine), &model.usage) - serving.cpu_before;
+        self.state.cpu_used[place] += u128::from(cpu);
+        let Some(gpu) = &model.usage.gpu else { return };
         let busy = serving.engine.busy_nanos(now, 1).0 - serving.busy_before;
         self.state.gpu_busy[place] += busy * u128::from(gpu.gpus);
     }
@@ -146,11 +148,16 @@ impl World {
             Engine::Continuous(replica) => {
                 Some((replica.gauges(), replica.work(), replica.scheduler().counters()))
             }
-            Engine::Slots(_) => None,
+            Engine::Slots(_) | Engine::Dynamic(_) => None,
+        };
+        let batches = match &serving.engine {
+            Engine::Dynamic(replica) => Some((replica.waiting() as u64, replica.work())),
+            Engine::Continuous(_) | Engine::Slots(_) => None,
         };
         let exposed = Exposed {
             counters: &serving.counters,
             engine,
+            batches,
             outstanding: serving.outstanding,
             cpu_seconds: serving.cpu_core_nanos(now, limit, &model.usage) as f64 / 1e9,
             memory_bytes: serving.memory_bytes(&model.usage) as f64,
@@ -170,7 +177,7 @@ impl World {
         let serving = self.state.replicas.at(slot);
         let work = match &serving.engine {
             Engine::Continuous(replica) => replica.work(),
-            Engine::Slots(_) => Work::default(),
+            Engine::Slots(_) | Engine::Dynamic(_) => Work::default(),
         };
         serving.scraped = (now, work, serving.engine.busy_nanos(now, 1).0);
         for (key, value) in samples {
@@ -301,12 +308,15 @@ impl World {
         for slot in self.state.replicas.slots() {
             let serving = self.state.replicas.at(slot);
             serving.busy_before = serving.engine.busy_nanos(now, 1).0;
+            let model = &self.settings.deployments[serving.deployment as usize];
+            serving.cpu_before = serving.cpu_core_nanos(now, slots_of(&model.engine), &model.usage);
             serving.preemptions_before = serving.engine.preemptions();
         }
         self.state.measuring = true;
         self.state.window_bill -= self.spent(now).unwrap_or(0.0);
         self.fleet.reopen_accounts(now);
         self.state.gpu_busy.iter_mut().for_each(|busy| *busy = 0);
+        self.state.cpu_used.iter_mut().for_each(|used| *used = 0);
         self.state.deployments.iter_mut().for_each(|meter| meter.restart(now));
         self.state.recorder.decisions.begin_to_count();
     }
@@ -336,12 +346,15 @@ impl World {
         let node_pools: Vec<NodePoolSummary> =
             (0..self.fleet.accounts().len()).map(|place| self.pool_summary(place, now)).collect();
         let total: Option<f64> = node_pools.iter().map(|pool| pool.cost_usd).sum();
+        let energy_kwh: Option<f64> = node_pools.iter().map(|pool| pool.energy_kwh).sum();
+        let energy_kwh = energy_kwh.filter(|_| !node_pools.is_empty());
         let held: f64 = (0..self.settings.deployments.len()).map(|place| self.held_cost(place, now)).sum();
         FleetFigures {
             services,
             node_pools,
             cost: total.filter(|_| priced).map(|total| (total, (total - held).max(0.0))),
-            not_modelled: self.not_modelled(priced),
+            not_modelled: self.not_modelled(priced, energy_kwh.is_some()),
+            energy_kwh,
         }
     }
 
@@ -351,8 +364,15 @@ impl World {
         pools > 0 && (0..pools).all(|place| self.fleet.pool(place).1.price_usd_per_hour.is_some())
     }
 
-    fn not_modelled(&self, priced: bool) -> Vec<String> {
-        let mut names = vec!["energy_kwh", "services[].deployments[].elasticity"];
+    fn not_modelled(&self, priced: bool, powered: bool) -> Vec<String> {
+        let mut names = Vec::new();
+        if !powered {
+            names.push("energy_kwh");
+        }
+        let capacities = &self.settings.capacities;
+        if capacities.is_empty() || capacities.iter().any(Option::is_none) {
+            names.push("services[].deployments[].elasticity");
+        }
         if (0..self.fleet.accounts().len()).any(|place| self.fleet.pool(place).1.spot.is_none()) {
             names.push("node_pools[].interruptions");
         }
@@ -365,6 +385,13 @@ impl World {
     /// The cost of the node time that a deployment held.
     fn held_cost(&self, deployment: usize, now: Time) -> f64 {
         self.fleet.accounts().iter().map(|account| account.held_cost(deployment, now)).sum()
+    }
+
+    /// How well the replicas of a deployment followed demand, if its capacity is known.
+    fn elasticity(&self, place: usize, now: Time) -> Option<Elasticity> {
+        let capacity = self.settings.capacities.get(place).copied().flatten()?;
+        let service = self.settings.deployments[place].settings.service;
+        Elasticity::of(&self.state.recorder.provisions(service, capacity, now), capacity)
     }
 
     fn deployment_summary(&self, place: usize, now: Time, priced: bool) -> DeploymentSummary {
@@ -390,7 +417,7 @@ impl World {
             scale_downs: meter.scale_downs,
             scale_up_latency_seconds: LatencySummary::of(&meter.scale_up_latency, 1e9, 0),
             preemptions: batches.then_some(meter.preemptions),
-            elasticity: None,
+            elasticity: self.elasticity(place, now),
             cost_usd: priced.then(|| self.held_cost(place, now)),
         }
     }
@@ -409,6 +436,11 @@ impl World {
             gpu_hours: hours * gpus,
             cost_usd: self.fleet.accounts()[place].cost(now),
             interruptions: pool.spot.as_ref().map(|_| self.fleet.accounts()[place].interruptions()),
+            energy_kwh: pool.power.map(|power| {
+                let cores = pool.allocatable.cpu_milli as f64 / 1e3;
+                let (cpu, gpu) = (self.state.cpu_used[place] as f64, self.state.gpu_busy[place] as f64);
+                power.energy_kwh(billed / 1e9, (cpu / 1e9, cores), (gpu / 1e9, gpus))
+            }),
             gpu_busy_share: (billed * gpus > 0.0)
                 .then(|| self.state.gpu_busy[place] as f64 / (billed * gpus)),
         }
@@ -419,6 +451,7 @@ impl World {
 fn slots_of(engine: &EngineSettings) -> u32 {
     match engine {
         EngineSettings::Concurrency { config, .. } => config.limit,
+        EngineSettings::Dynamic { config, .. } => config.instances,
         EngineSettings::Continuous { .. } => 1,
     }
 }
@@ -430,7 +463,7 @@ fn gpu_figures(gpu: &GpuSettings, serving: &Serving, now: Time) -> GpuFigures {
     let busy = (serving.engine.busy_nanos(now, 1).0 - busy_before) as f64 / 1e9 / span;
     let work = match &serving.engine {
         Engine::Continuous(replica) => replica.work(),
-        Engine::Slots(_) => Work::default(),
+        Engine::Slots(_) | Engine::Dynamic(_) => Work::default(),
     };
     let since = |after: u64, before: u64| (after - before) as f64;
     let tokens =

@@ -73,8 +73,10 @@ impl World {
             ("service".to_owned(), service.clone()),
             ("deployment".to_owned(), settings.name.clone()),
         ];
-        if let EngineSettings::Continuous { model, .. } = engine {
-            labels.push(("model_name".to_owned(), model.clone()));
+        match engine {
+            EngineSettings::Continuous { model, .. } => labels.push(("model_name".to_owned(), model.clone())),
+            EngineSettings::Dynamic { model, .. } => labels.push(("model".to_owned(), model.clone())),
+            EngineSettings::Concurrency { .. } => {}
         }
         labels
     }

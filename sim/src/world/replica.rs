@@ -10,6 +10,7 @@ use crate::engine::Ticket;
 use crate::scrape::exporter::ReplicaCounters;
 use crate::serving::concurrency::ConcurrencyReplica;
 use crate::serving::continuous::replica::{ContinuousReplica, Work};
+use crate::serving::dynamic::DynamicReplica;
 
 /// A replica at work.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub(crate) struct Serving {
     /// What it had worked at the last scrape, and at the end of the warm-up.
     pub scraped: (Time, Work, u128),
     pub busy_before: u128,
+    /// The CPU that it had used at the end of the warm-up, core nanoseconds.
+    pub cpu_before: u64,
     pub preemptions_before: u64,
 }
 
@@ -45,14 +48,17 @@ pub(crate) enum Engine {
     Continuous(Box<ContinuousReplica>),
     /// Concurrency slots.
     Slots(Box<ConcurrencyReplica>),
+    /// Dynamic batching.
+    Dynamic(Box<DynamicReplica>),
 }
 
 impl Engine {
-    /// When its next event is due.
-    pub(crate) fn next_event(&self) -> Option<Time> {
+    /// When its next event is due, seen from `now`.
+    pub(crate) fn next_event(&self, now: Time) -> Option<Time> {
         match self {
             Engine::Continuous(replica) => replica.next_event(),
             Engine::Slots(replica) => replica.next_event(),
+            Engine::Dynamic(replica) => replica.next_event(now),
         }
     }
 
@@ -60,7 +66,7 @@ impl Engine {
     pub(crate) fn preemptions(&self) -> u64 {
         match self {
             Engine::Continuous(replica) => replica.scheduler().counters().preemptions,
-            Engine::Slots(_) => 0,
+            Engine::Slots(_) | Engine::Dynamic(_) => 0,
         }
     }
 
@@ -84,6 +90,10 @@ impl Engine {
             Engine::Slots(replica) => {
                 let (slots, any) = replica.busy_nanos(now);
                 (any, slots / u128::from(limit.max(1)))
+            }
+            Engine::Dynamic(replica) => {
+                let (instances, any) = replica.busy_nanos(now);
+                (any, instances / u128::from(limit.max(1)))
             }
         }
     }

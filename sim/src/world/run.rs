@@ -304,7 +304,10 @@ fn board(settings: &RunSettings) -> SignalBoard {
 impl State {
     fn new(settings: &RunSettings, board: &SignalBoard, pools: usize) -> State {
         let services = settings.services.iter().map(|service| ServiceState {
-            router: Router::new(service.routing),
+            router: Router::new(
+                &service.routing,
+                settings.seed.component(&format!("routing/{}", service.name)),
+            ),
             queue: GatewayQueue::default(),
             admission: OPEN,
             serial: 0,
@@ -343,6 +346,7 @@ impl State {
             planned: 0,
             measuring: settings.warm_up.is_zero(),
             gpu_busy: vec![0; pools],
+            cpu_used: vec![0; pools],
             control: None,
             last_progress: Time::ZERO,
             window_start: Time::ZERO,
@@ -381,6 +385,12 @@ impl World {
             cold_start: of_targets("cold-start"),
             start_up: of_targets("start-up"),
             set_up: of_targets("set-up"),
+            batch: of_targets("batch-time"),
+            session: settings
+                .streams
+                .iter()
+                .map(|s| seed.component(&format!("session/{}", s.name)))
+                .collect(),
             provisioning: of_pools("provisioning"),
             reclaim: of_pools("reclaim"),
             scrape: of_targets("scrape"),
@@ -425,7 +435,7 @@ impl World {
             let outputs = match inflight.place {
                 Place::Continuous(slot, key) => match &self.state.replicas.at(slot).engine {
                     Engine::Continuous(replica) => replica.scheduler().outputs(key).unwrap_or(0),
-                    Engine::Slots(_) => 0,
+                    Engine::Slots(_) | Engine::Dynamic(_) => 0,
                 },
                 _ => 0,
             };
@@ -474,6 +484,9 @@ impl World {
                     (replica.scheduler().running() as u64, replica.waiting() as u64, Known::Estimated(used))
                 }
                 Some(Engine::Slots(replica)) => {
+                    (replica.running() as u64, replica.waiting() as u64, Known::Unknown)
+                }
+                Some(Engine::Dynamic(replica)) => {
                     (replica.running() as u64, replica.waiting() as u64, Known::Unknown)
                 }
                 None => (0, 0, Known::Unknown),

@@ -6,12 +6,13 @@ use scaletwin_core::units::{Civil, Span, Time};
 use scaletwin_hardware::step_time::StepTimeModel;
 use serde::Serialize;
 
-use crate::cluster::routing::Routing;
+use crate::cluster::routing::RoutingSettings;
 use crate::cluster::settings::{ClusterSettings, DeploymentSettings};
 use crate::scrape::queries::QuerySignal;
 use crate::scrape::signals::{ScrapeSettings, SignalSettings};
 use crate::serving::concurrency::ConcurrencyConfig;
 use crate::serving::continuous::config::SchedulerConfig;
+use crate::serving::dynamic::{BatchTime, DynamicConfig};
 use crate::traffic::stream::StreamSettings;
 
 /// All that a run is built from, checked.
@@ -55,6 +56,10 @@ pub struct RunSettings {
     pub scrape: ScrapeSettings,
     /// The resolution of the metrics-server.
     pub metrics_resolution: Span,
+    /// What a replica of each deployment can serve, requests per second, where that was asked for and is known: what
+    /// demand is measured with. Nothing that happens in a run depends on it.
+    #[serde(skip)]
+    pub capacities: Vec<Option<f64>>,
     /// Manifest fields that were waived.
     #[serde(skip)]
     pub waived: Vec<String>,
@@ -68,7 +73,7 @@ pub struct ServiceModel {
     /// Its objectives.
     pub slo: Slo,
     /// How its requests are spread over its ready replicas.
-    pub routing: Routing,
+    pub routing: RoutingSettings,
     /// Requests that may wait before the replicas; `None`: any number.
     pub queue: Option<u32>,
     /// Whether its engines produce tokens.
@@ -109,6 +114,15 @@ pub enum EngineSettings {
         service: Law,
         /// The set-up of a server that stops when it is empty, seconds.
         set_up: Option<Law>,
+    },
+    /// Dynamic batching.
+    Dynamic {
+        /// The server's settings.
+        config: DynamicConfig,
+        /// How long a batch takes.
+        time: BatchTime,
+        /// The name of the model that it serves.
+        model: String,
     },
 }
 

@@ -14,7 +14,7 @@ use super::timing::Timing;
 use crate::failure::Failure;
 
 /// Files that a run writes.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "summary.json",
     "timeline.csv",
     "decisions.jsonl",
@@ -22,6 +22,7 @@ const FILES: [&str; 7] = [
     "report.html",
     "settings.json",
     "timing.json",
+    "capacity.json",
 ];
 
 /// The folder of a run.
@@ -105,6 +106,11 @@ impl Folder {
 pub(super) fn write_study(path: &Path, study: &str, timing: &Timing) -> Result<(), Failure> {
     write(&path.join("timing.json"), &super::json(timing))?;
     write(&path.join("study.json"), study)
+}
+
+/// Writes what a replica of each deployment can serve.
+pub(super) fn write_capacities(path: &Path, capacities: &str) -> Result<(), Failure> {
+    write(&path.join("capacity.json"), capacities)
 }
 
 /// Writes the texts that the scenario was read from.

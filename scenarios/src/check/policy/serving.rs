@@ -213,6 +213,6 @@ fn kv_tokens(model: &DeploymentModel) -> Option<i64> {
         EngineSettings::Continuous { config, .. } => {
             Some(i64::from(config.num_gpu_blocks) * i64::from(config.block_size))
         }
-        EngineSettings::Concurrency { .. } => None,
+        EngineSettings::Concurrency { .. } | EngineSettings::Dynamic { .. } => None,
     }
 }

@@ -31,6 +31,7 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         provisioning: Law::Constant { value: 60.0 },
         download: 250e6,
         spot: None,
+        power: None,
     };
     vec![ClusterSettings { name: "c".into(), registry_bandwidth: None, pools: vec![pool] }]
 }

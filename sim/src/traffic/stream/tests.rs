@@ -35,6 +35,8 @@ fn stream_settings(trace: TraceSettings) -> StreamSettings {
         client: ClientSettings::default(),
         priority: 0,
         queue_timeout: None,
+        sessions: None,
+        zone: None,
         cut: false,
         from: Time::ZERO,
         until: Time::NEVER,

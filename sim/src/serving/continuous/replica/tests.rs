@@ -218,7 +218,7 @@ fn arriving(number: usize, request: &Request) -> Arriving {
         Run { group: 100 + u64::from(number), offset: 0, length: request.prompt - request.prompt.min(20) };
     let content = match request.group {
         0 => Content::unique(u64::from(number), request.prompt),
-        1 => Content::with_prefix(&[shared], request.prompt, u64::from(number), 7),
+        1 => Content::with_prefix(&[shared], request.prompt, u64::from(number), 7, None),
         _ => Content::new(&[shared, own], 1_000 + u64::from(number)),
     };
     Arriving {

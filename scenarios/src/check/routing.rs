@@ -1,0 +1,69 @@
+//! Routing.
+
+use scaletwin_core::input::{At, Positive, Problem, Problems};
+use scaletwin_sim::cluster::routing::{Across, Balance, RoutingSettings};
+
+use crate::spec::routing::BalanceSpec;
+use crate::spec::service::ServiceSpec;
+
+pub(super) fn routing(spec: &ServiceSpec, problems: &mut Problems) -> RoutingSettings {
+    let weighted =
+        spec.across == Across::Split || matches!(spec.routing.value.0, BalanceSpec::WeightedRoundRobin(_));
+    let deployments = &spec.deployments.value;
+    let mut weights = deployments.iter().filter_map(|deployment| deployment.weight.as_ref());
+    if let Some(weight) = weights.next().filter(|_| !weighted) {
+        let problem = Problem::error(&weight.place, "nothing goes by this weight");
+        problems.push(problem.hint("add across: split, or routing: weighted-round-robin, to the service"));
+    }
+    RoutingSettings {
+        balance: balance(spec, problems),
+        across: spec.across,
+        weights: deployments.iter().map(|d| d.weight.as_ref().map_or(1, |weight| weight.value.0)).collect(),
+        prefers_zone: spec.prefer_zone,
+    }
+}
+
+fn balance(spec: &ServiceSpec, problems: &mut Problems) -> Balance {
+    let place = &spec.routing;
+    match &spec.routing.value.0 {
+        BalanceSpec::RoundRobin(_) => Balance::RoundRobin,
+        BalanceSpec::LeastOutstanding(_) => Balance::LeastOutstanding,
+        BalanceSpec::WeightedRoundRobin(_) => Balance::WeightedRoundRobin,
+        BalanceSpec::Random(_) => Balance::Random,
+        BalanceSpec::PowerOfTwoChoices(drawn) => Balance::PowerOfChoices { choices: drawn.choices.0 },
+        BalanceSpec::LeastResponseTime(mean) => {
+            Balance::LeastResponseTime { smoothing_milli: milli(mean.smoothing.get()) }
+        }
+        BalanceSpec::ConsistentHash(ring) => {
+            Balance::ConsistentHash { load_factor_milli: load_factor(ring.load_factor, place, problems) }
+        }
+        BalanceSpec::SessionAffinity(sessions) => {
+            Balance::SessionAffinity { remembered: sessions.remembered.0 }
+        }
+        BalanceSpec::PrefixAffinity(prefixes) => Balance::PrefixAffinity {
+            block_tokens: prefixes.block_tokens.0,
+            blocks: prefixes.blocks.0,
+            remembered: prefixes.remembered.0,
+            load_factor_milli: load_factor(prefixes.load_factor, place, problems),
+            load_slack: prefixes.load_slack,
+        },
+    }
+}
+
+/// Below the mean there is always nobody.
+fn load_factor<T>(written: Positive, place: &At<T>, problems: &mut Problems) -> u32 {
+    if written.0 < 1.0 {
+        problems.error(&place.place, "load_factor is at least 1: not everybody can be below the mean");
+    }
+    milli(written.0)
+}
+
+/// In thousandths, rounded: the router counts in whole numbers.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float saturates, which is meant"
+)]
+fn milli(value: f64) -> u32 {
+    (value * 1_000.0).round() as u32
+}

@@ -1,0 +1,48 @@
+//! What the router of a service knows of requests and replicas.
+
+use super::World;
+use crate::cluster::routing::{Ask, Balance, Member, block_hashes};
+use crate::cluster::settings::zones;
+use crate::serving::continuous::content::mix;
+use crate::traffic::clients::client_of;
+use crate::traffic::stream::SourceSettings;
+
+impl World {
+    /// What the router may know of a request.
+    pub(super) fn ask(&mut self, service: usize, place: u32) -> Ask {
+        let inflight = self.state.requests.at(place);
+        let request = &inflight.request;
+        let place = usize::from(request.stream);
+        let stream = self.traffic.streams()[place].settings();
+        let session = match (&stream.source, stream.users) {
+            (SourceSettings::ClosedLoop(_), _) => u64::from(client_of(request.number)),
+            (SourceSettings::Sessions(_), _) => request.number >> 32,
+            (_, None) => request.number,
+            (_, Some(most)) => self.luck.session[place].entity(request.number).below(u64::from(most)),
+        };
+        let prefix = match (&self.settings.services[service].routing.balance, &request.prefix) {
+            (Balance::PrefixAffinity { block_tokens, blocks, .. }, Some(runs)) => {
+                block_hashes(request.stream, runs, *block_tokens, *blocks)
+            }
+            _ => Vec::new(),
+        };
+        let session = mix(mix(!u64::from(request.stream)) ^ session);
+        Ask { number: inflight.serial, session, zone: stream.zone, prefix }
+    }
+
+    /// A replica as the router of its service knows it.
+    pub(super) fn member(&mut self, slot: u32) -> Member {
+        let serving = self.state.replicas.at(slot);
+        let (id, deployment) = (serving.id, serving.deployment as usize);
+        let service = self.settings.deployments[deployment].settings.service;
+        let before = &self.settings.deployments[..deployment];
+        let before = before.iter().filter(|other| other.settings.service == service).count();
+        let zone = self.fleet.pool_of_replica(id).and_then(|pool| {
+            let names = zones(&self.settings.clusters);
+            let place = names.binary_search(&self.fleet.pool(pool).1.zone.as_str()).ok()?;
+            u16::try_from(place).ok()
+        });
+        let deployment = u32::try_from(before).expect("deployments are few");
+        Member { slot, id: id.0, deployment, zone }
+    }
+}

@@ -1,0 +1,101 @@
+//! Routing through whole runs.
+
+use scaletwin_core::record::Outcome;
+use scaletwin_core::units::Span;
+
+use crate::running::{record, requests, scenario, start};
+
+/// How many of 1000 requests, ten a second, went to the first of two deployments: it answers in 1 s, the other in 2 s.
+fn went_to_the_first(service: &str, first: &str, second: &str) -> usize {
+    let text = format!(
+        "
+name: routes
+services:
+  - name: web
+    {service}
+    deployments:
+      - {{name: one, {first}, engine: {{kind: concurrency, limit: 5, queue: 0, service_time: 1s}}}}
+      - {{name: two, {second}, engine: {{kind: concurrency, limit: 50, queue: 0, service_time: 2s}}}}
+traffic:
+  - {{name: users, requests: 1000, arrivals: {{constant: {{rate: 10/s}}}}}}
+"
+    );
+    let (record, requests) = requests(&text);
+    assert_eq!(record.summary.services[0].requests.completed, 1_000);
+    let first = |(_, request): &&(usize, scaletwin_core::record::Finished)| {
+        request.outcome == Outcome::Completed && request.e2e() == Span::from_secs(1)
+    };
+    requests.iter().filter(first).count()
+}
+
+#[test]
+fn a_canary_gets_its_part() {
+    let canary = went_to_the_first("across: split", "weight: 1, replicas: 1", "weight: 9");
+    assert!((99..=101).contains(&canary), "{canary} of 1000 at 1 to 9");
+}
+
+#[test]
+fn a_failover_begins_where_the_first_is_full() {
+    // Of ten requests a second, each of which takes 1 s, five find room.
+    let first = went_to_the_first("across: failover", "replicas: 1", "replicas: 1");
+    assert!((495..=505).contains(&first), "{first} of 1000");
+    assert_eq!(went_to_the_first("across: failover", "replicas: 3", "replicas: 1"), 1_000);
+}
+
+#[test]
+fn prompts_that_go_where_their_beginnings_went_are_found_in_the_cache() {
+    let folder = tempfile::tempdir().expect("a folder for a test");
+    // 24 groups of 100 blocks each: a replica has room for 8 of them.
+    let rows = (0..800u32)
+        .map(|row| format!("{},1700,20,{},1600\n", f64::from(row) * 0.25, (row * row + row / 7) % 24));
+    let header = "arrival_seconds,prompt_tokens,output_tokens,prefix_group,prefix_tokens\n";
+    let trace: String = std::iter::once(header.to_owned()).chain(rows).collect();
+    std::fs::write(folder.path().join("trace.csv"), trace).expect("a file of a test");
+    let ttft = |routing: &str| {
+        let text = format!(
+            "
+name: prefixes
+services:
+  - name: chat
+    routing: {routing}
+    deployments:
+      - name: main
+        replicas: 4
+        engine: {{kind: continuous-batching, max_model_len: 4000, num_gpu_blocks: 800, max_num_seqs: 16, max_num_batched_tokens: 2048, step_time: {{linear: {{base: 5ms, per_prefill_token: 100us}}}}}}
+traffic:
+  - {{name: users, trace: {{format: csv, path: {}}}}}
+",
+            folder.path().join("trace.csv").display()
+        );
+        let summary = record(&text).summary;
+        assert_eq!(summary.services[0].requests.completed, 800);
+        summary.services[0].ttft_seconds.as_ref().and_then(|latency| latency.mean).expect("tokens came")
+    };
+    let (affine, random) = (ttft("prefix-affinity"), ttft("random"));
+    assert!(affine * 2.0 < random, "{affine} s against {random} s");
+}
+
+#[test]
+fn a_zone_that_is_full_spills_over() {
+    let text = "
+name: zones
+clusters:
+  - name: here
+    node_pools:
+      - {name: a, instance_type: m5.large, zone: a, nodes: 1}
+      - {name: b, instance_type: m5.large, zone: b, nodes: 1}
+services:
+  - name: web
+    prefer_zone: true
+    deployments:
+      - {name: near, node_pool: a, replica: {cpu: 1}, engine: {kind: concurrency, limit: 5, queue: 0, service_time: 1s}}
+      - {name: far, node_pool: b, replica: {cpu: 1}, engine: {kind: concurrency, limit: 50, queue: 0, service_time: 2s}}
+traffic:
+  - {name: users, zone: a, requests: 1000, arrivals: {constant: {rate: 10/s}}}
+";
+    let mut run = start(&scenario(text));
+    run.keep_requests();
+    while !run.run_until(scaletwin_core::units::Time::NEVER).expect("a run goes on") {}
+    let near = run.take_requests().iter().filter(|(_, request)| request.e2e() == Span::from_secs(1)).count();
+    assert!((495..=505).contains(&near), "{near} of 1000");
+}
