@@ -67,7 +67,7 @@ fn an_external_metric_from_a_query_decides_as_from_the_equal_series() {
     assert!(scaled(&series).len() > 2, "it scales up and down");
     for query in [
         "sum(envoy_cluster_upstream_rq_active)",
-        "sum by (service) (envoy_cluster_upstream_rq_active{deployment=\"main\"}) or sum(http_requests_total)",
+        "sum(envoy_cluster_upstream_rq_active{deployment=\"main\"}) or sum(http_requests_total)",
         // Several series: the HPA adds them up.
         "envoy_cluster_upstream_rq_active{pod=~\"web-main-.*\"}",
     ] {

@@ -230,14 +230,6 @@ impl Reader<'_> {
         });
         let written = selector.matchers.matchers.iter().map(|matcher| self.matcher(matcher));
         let matchers: Vec<Matcher> = name.into_iter().map(Ok).chain(written).collect::<Read<_>>()?;
-        if matchers.iter().all(|matcher| matcher.fits_value("")) {
-            let error = QueryError {
-                message: "a selector of all series".to_owned(),
-                offset: self.scan.find("{"),
-                hint: None,
-            };
-            return Err(error.hint("at least one matcher must not fit the empty text"));
-        }
         Ok(Selector { matchers, when: when(selector.at.as_ref(), selector.offset.as_ref()) })
     }
 

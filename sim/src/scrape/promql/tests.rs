@@ -139,7 +139,7 @@ fn mistakes_are_refused_with_their_place_and_a_hint() {
     assert!(refused("holt_winters(foo[5m], 0.5, 0.5)").message.contains("holt_winters"));
     assert!(refused("histogram_count(foo)").message.contains("histogram_count"));
     assert!(refused("count_values(\"a\", foo)").message.contains("count_values"));
-    assert!(refused("{job=~\".*\"}").message.contains("all series"));
+    assert!(refused("{job=~\".*\"}").message.contains("non-empty matcher"));
     assert!(refused("sum_over_time(foo[1y:1ms])").message.contains("steps"));
 }
 
