@@ -35,7 +35,7 @@ fn stream_settings(trace: TraceSettings) -> StreamSettings {
         client: ClientSettings::default(),
         priority: 0,
         queue_timeout: None,
-        sessions: None,
+        users: None,
         zone: None,
         cut: false,
         from: Time::ZERO,
