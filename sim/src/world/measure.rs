@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// kube-state-metrics is scraped.
+    /// kube-state-metrics and the gateway's interceptor are scraped.
     pub(super) fn scrape_deployments(&mut self, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         for place in 0..self.settings.deployments.len() {
@@ -192,15 +192,25 @@ impl World {
             let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
             for (series, scraped) in (0u16..).zip(self.board.series()) {
                 let value = match scraped.name.as_str() {
-                    "kube_deployment_spec_replicas" => view.spec_replicas,
-                    "kube_deployment_status_replicas" => view.status_replicas,
-                    "kube_deployment_status_replicas_ready" => view.ready_replicas,
+                    "kube_deployment_spec_replicas" => f64::from(view.spec_replicas),
+                    "kube_deployment_status_replicas" => f64::from(view.status_replicas),
+                    "kube_deployment_status_replicas_ready" => f64::from(view.ready_replicas),
+                    "interceptor_pending_request_count" => self.pending_requests(place) as f64,
                     _ => continue,
                 };
-                self.state.history.push(SeriesKey { subject, series, variant: 0 }, now, f64::from(value));
+                self.state.history.push(SeriesKey { subject, series, variant: 0 }, now, value);
             }
         }
         calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::ScrapeDeployments);
+    }
+
+    /// Requests of a deployment: those in its replicas, and for the first one of its service those held at the gateway.
+    fn pending_requests(&self, place: usize) -> u64 {
+        let service = self.settings.deployments[place].settings.service;
+        let first = self.settings.deployments.iter().position(|model| model.settings.service == service);
+        let held = if first == Some(place) { self.state.services[service].queue.len() as u64 } else { 0 };
+        let replicas = self.state.replicas.iter().filter(|serving| serving.deployment as usize == place);
+        held + replicas.map(|serving| serving.outstanding).sum::<u64>()
     }
 
     /// The metrics-server asks the kubelets.

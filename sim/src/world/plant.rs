@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
     Action, Admission, Applied, Bounds, Decision, Launch, MetricName, MetricQuery, Missing, Observation,
-    Plant, PodValues, Reading, Resource, Sample, Scope, TargetName, Values,
+    Plant, PodValues, Point, Reading, Resource, Sample, Scope, TargetName, Values,
 };
+use scaletwin_core::units::exact::Exact;
 use scaletwin_core::units::{Span, Time};
 
 use super::event::Event;
@@ -99,7 +100,9 @@ impl World {
             }
             MetricQuery::Signal { name } => {
                 let metric = MetricName { name: name.clone(), selector: BTreeMap::new() };
-                self.series_values(&metric, now).map(Values::Series)
+                let point = |value| Point { labels: BTreeMap::new(), value: Exact(value), at: now };
+                self.signal_values(&metric, now)
+                    .map(|values| Values::Vector(values.into_iter().map(point).collect()))
             }
         };
         Ok(match values {
@@ -137,26 +140,29 @@ impl World {
         some(values.into_iter().map(|value| value.map(sample)).collect())
     }
 
-    /// A signal as one series, or one a pod.
+    /// A signal as one series, or one a pod, in milli-units.
     fn series_values(&self, metric: &MetricName, now: Time) -> Result<Vec<Sample>, Missing> {
         let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
+        Ok(self.signal_values(metric, now)?.into_iter().map(sample).collect())
+    }
+
+    /// A signal as one value, or one a pod.
+    fn signal_values(&self, metric: &MetricName, now: Time) -> Result<Vec<f64>, Missing> {
         if let Some(value) = self.state.published.get(&metric.name) {
-            return Ok(vec![sample(*value)]);
+            return Ok(vec![*value]);
         }
         let signal: &SignalSettings = self.board.find(&metric.name).ok_or(Missing::Unbound)?;
         let labels = self.all_labels();
         let (more, history) = (&metric.selector, &self.state.history);
-        let samples: Vec<Sample> = match signal.per {
+        let values: Vec<f64> = match signal.per {
             Per::Pod => {
-                let values = self.board.by_target(signal, more, &labels, history, now);
-                values.into_iter().flatten().map(sample).collect()
+                self.board.by_target(signal, more, &labels, history, now).into_iter().flatten().collect()
             }
             Per::Deployment => {
-                let value = self.board.over_targets(signal, more, &labels, history, now);
-                value.map(sample).into_iter().collect()
+                self.board.over_targets(signal, more, &labels, history, now).into_iter().collect()
             }
         };
-        if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) }
+        if values.is_empty() { Err(Missing::NoData) } else { Ok(values) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scaletwin_core::control::Controllers;
+use scaletwin_core::control::{Controllers, SignalScope, signal};
 use scaletwin_core::model::{Known, NodeState, ReplicaPhase, ReplicaState, Snapshot, SnapshotError};
 use scaletwin_core::record::{
     Finished, Outcome, Recorder, RecorderSettings, RunRecord, ServiceSettings, TimeAverage,
@@ -138,7 +138,9 @@ impl Run {
         };
         let resolution = settings.metrics_resolution;
         calendar.at(grid("metrics-server", resolution), Phase::Scrape, Event::Look);
-        let states = |series: &ScrapedSeries| series.name.starts_with("kube_");
+        let states = |series: &ScrapedSeries| {
+            signal(&series.name).is_some_and(|signal| signal.scope == SignalScope::Deployment)
+        };
         if world.board.series().iter().any(states) {
             let first = grid("scrape/kube-state-metrics", settings.scrape.interval);
             calendar.at(first, Phase::Scrape, Event::ScrapeDeployments);
