@@ -1,4 +1,5 @@
 //! Kubernetes' own autoscalers and those built on them.
 
 pub mod hpa;
+pub mod keda;
 pub mod manifest;

@@ -2,3 +2,5 @@
 
 pub mod fixed;
 pub mod node_provisioner;
+pub mod schedule;
+pub mod subject;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use scaletwin_core::input::{Entry, Node, Place, Problem, Problems, Value, suggestion};
+use scaletwin_core::input::{Entry, Node, Place, Problem, Problems, Read, Value, suggestion};
 
 /// What became of a field of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,18 @@ pub enum Coverage {
     WithoutEffect,
     /// It would matter, is not modelled, and was waived by name.
     Waived,
+}
+
+impl Coverage {
+    /// As shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Coverage::Honoured => "honoured",
+            Coverage::WithoutEffect => "without effect",
+            Coverage::Waived => "waived",
+        }
+    }
 }
 
 /// What became of each field, by path.
@@ -100,6 +112,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Takes the fields that are left and whose keys are such that no decision depends on them.
+    pub fn without_effect_where(&mut self, reader: &mut Reader, without: impl Fn(&str) -> bool) {
+        let (taken, left) = self.entries.iter().partition(|entry| without(&entry.key));
+        self.entries = left;
+        let taken: Vec<&Entry> = taken;
+        for entry in taken {
+            reader.coverage.push((self.path_of(&entry.key), Coverage::WithoutEffect));
+        }
+    }
+
     /// Refuses what is left, unless it is waived.
     pub fn finish(self, reader: &mut Reader) {
         for entry in &self.entries {
@@ -127,6 +149,24 @@ impl<'a> Fields<'a> {
         self.known.push(key);
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(at))
+    }
+}
+
+/// Takes and reads a field that decisions depend on. `None` when it is absent, or wrong and a problem was pushed.
+pub fn value<T: Read>(fields: &mut Fields<'_>, reader: &mut Reader, key: &'static str) -> Option<T> {
+    let node = fields.honour(reader, key)?;
+    T::read(node, reader.problems())
+}
+
+/// Takes and reads a field that has to be there. `None` when a problem was pushed.
+pub fn required<T: Read>(fields: &mut Fields<'_>, reader: &mut Reader, key: &'static str) -> Option<T> {
+    match fields.honour(reader, key) {
+        Some(node) => T::read(node, reader.problems()),
+        None => {
+            let message = format!("{} is missing", fields.path_of(key));
+            reader.problems().error(fields.place, message);
+            None
+        }
     }
 }
 
