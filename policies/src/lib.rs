@@ -4,6 +4,9 @@
 //! says how that is known. Nothing here knows which world it scales.
 
 pub mod calendar;
+pub mod cloud;
+pub mod composite;
+pub mod guard;
 pub mod kubernetes;
 pub mod numerics;
 pub mod registry;
