@@ -1,10 +1,21 @@
 //! All policies by the name under which a scenario asks for them.
 
+pub mod examples;
+
 use scaletwin_core::input::{Fields, ReadKeys};
 
+use crate::cloud::aws_step_scaling::AwsStepScalingSpec;
+use crate::cloud::aws_target_tracking::AwsTargetTrackingSpec;
+use crate::cloud::oci::OciSpec;
+use crate::composite::CompositeSpec;
 use crate::kubernetes::hpa::spec::HpaSpec;
+use crate::kubernetes::keda::spec::KedaSpec;
+use crate::rules::condition::ConditionSpec;
 use crate::rules::fixed::FixedSpec;
+use crate::rules::idle::IdleSpec;
 use crate::rules::node_provisioner::NodeProvisionerSpec;
+use crate::rules::schedule::ScheduleSpec;
+use crate::rules::threshold::ThresholdSpec;
 
 /// How it is known that a policy decides as the real controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +62,36 @@ pub fn policies() -> Vec<Entry> {
     let entry = |kind, version, label, fields| Entry { kind, version, label, fields };
     vec![
         entry("hpa", "HorizontalPodAutoscaler, Kubernetes 1.36.2", Label::Verified, HpaSpec::fields()),
+        entry("keda", "ScaledObject, KEDA 2.20", Label::FromSource, KedaSpec::fields()),
+        entry(
+            "aws-target-tracking",
+            "Application Auto Scaling, by its documentation of 2025",
+            Label::Approximate,
+            AwsTargetTrackingSpec::fields(),
+        ),
+        entry(
+            "aws-step-scaling",
+            "Application Auto Scaling, by its documentation of 2025",
+            Label::Approximate,
+            AwsStepScalingSpec::fields(),
+        ),
+        entry(
+            "oci",
+            "instance pool autoscaling, by its documentation of 2025",
+            Label::Approximate,
+            OciSpec::fields(),
+        ),
+        entry("composite", "several policies on one target as one", Label::Own, CompositeSpec::fields()),
         entry("static", "a fixed number of replicas", Label::Own, FixedSpec::fields()),
+        entry("threshold", "steps above or below a value", Label::Own, ThresholdSpec::fields()),
+        entry(
+            "condition",
+            "an alert or a change, by a condition in CEL",
+            Label::Own,
+            ConditionSpec::fields(),
+        ),
+        entry("schedule", "replicas by the time of the day", Label::Own, ScheduleSpec::fields()),
+        entry("idle", "to zero when nothing happens", Label::Own, IdleSpec::fields()),
         entry(
             "node-provisioner",
             "a node for each pod that finds none",
@@ -67,8 +107,26 @@ scaletwin_core::kinds! {
     pub enum PolicySpec {
         /// The HorizontalPodAutoscaler of Kubernetes.
         Hpa(HpaSpec) = "hpa",
+        /// A ScaledObject of KEDA.
+        Keda(KedaSpec) = "keda",
         /// A fixed number of replicas.
         Fixed(FixedSpec) = "static",
+        /// Target tracking of AWS.
+        AwsTargetTracking(AwsTargetTrackingSpec) = "aws-target-tracking",
+        /// Step scaling of AWS.
+        AwsStepScaling(AwsStepScalingSpec) = "aws-step-scaling",
+        /// Instance pool autoscaling of Oracle Cloud.
+        Oci(OciSpec) = "oci",
+        /// Several policies as one.
+        Composite(CompositeSpec) = "composite",
+        /// Steps above or below a value.
+        Threshold(ThresholdSpec) = "threshold",
+        /// A condition in CEL.
+        Condition(ConditionSpec) = "condition",
+        /// Replicas by the time of the day.
+        Schedule(ScheduleSpec) = "schedule",
+        /// To zero when nothing happens.
+        Idle(IdleSpec) = "idle",
         /// A simple node autoscaler.
         NodeProvisioner(NodeProvisionerSpec) = "node-provisioner",
     }

@@ -48,7 +48,7 @@ policy:
 }
 
 /// What was set when.
-fn scaled(record: &RunRecord) -> Vec<(f64, i32)> {
+pub(crate) fn scaled(record: &RunRecord) -> Vec<(f64, i32)> {
     let mut list = Vec::new();
     for line in record.decisions.lines() {
         let line: DecisionLine<'_> = serde_json::from_str(line).expect("a decision");
