@@ -8,12 +8,15 @@ name: fuzz
 services:
   - {name: web, deployments: [{name: main, engine: {kind: concurrency, limit: 1, service_time: 1s}}]}
 traffic: [{name: all, requests: 1, arrivals: {poisson: {rate: 1/s}}}]
-policy: {controllers: [{kind: hpa, target: web, manifest: hpa.yaml}]}
+signals: {s0-prometheus: {series: interceptor_pending_request_count}}
+policy: {controllers: [{kind: hpa, target: web, manifest: it.yaml}]}
 ";
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let Ok(folder) = tempfile::tempdir() else { return };
-    if std::fs::write(folder.path().join("hpa.yaml"), text).is_ok() {
-        let _ = Scenario::parse("fuzz.yaml", SCENARIO, folder.path());
+    if std::fs::write(folder.path().join("it.yaml"), text).is_ok() {
+        for kind in ["hpa", "keda"] {
+            let _ = Scenario::parse("fuzz.yaml", &SCENARIO.replace("hpa", kind), folder.path());
+        }
     }
 });

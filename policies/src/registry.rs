@@ -1,12 +1,23 @@
 //! All policies by the name under which a scenario asks for them.
 
+pub mod examples;
+
 use scaletwin_core::input::{Fields, ReadKeys};
 
+use crate::cloud::aws_step_scaling::AwsStepScalingSpec;
+use crate::cloud::aws_target_tracking::AwsTargetTrackingSpec;
+use crate::cloud::oci::OciSpec;
+use crate::composite::CompositeSpec;
 use crate::kubernetes::hpa::spec::HpaSpec;
+use crate::kubernetes::keda::spec::KedaSpec;
 use crate::kubernetes::knative::spec::KpaSpec;
 use crate::kubernetes::vpa::VpaSpec;
+use crate::rules::condition::ConditionSpec;
 use crate::rules::fixed::FixedSpec;
+use crate::rules::idle::IdleSpec;
 use crate::rules::node_provisioner::NodeProvisionerSpec;
+use crate::rules::schedule::ScheduleSpec;
+use crate::rules::threshold::ThresholdSpec;
 use crate::serving::aibrix::AibrixSpec;
 use crate::serving::dynamo::DynamoSpec;
 use crate::serving::ray_serve::spec::RaySpec;
@@ -78,7 +89,36 @@ pub fn policies() -> Vec<Entry> {
             DynamoSpec::fields(),
         ),
         entry("aibrix", "AIBrix PodAutoscaler 0.7: APA and KPA", Label::FromSource, AibrixSpec::fields()),
+        entry("keda", "ScaledObject, KEDA 2.20", Label::FromSource, KedaSpec::fields()),
+        entry(
+            "aws-target-tracking",
+            "Application Auto Scaling, by its documentation of 2025",
+            Label::Approximate,
+            AwsTargetTrackingSpec::fields(),
+        ),
+        entry(
+            "aws-step-scaling",
+            "Application Auto Scaling, by its documentation of 2025",
+            Label::Approximate,
+            AwsStepScalingSpec::fields(),
+        ),
+        entry(
+            "oci",
+            "instance pool autoscaling, by its documentation of 2025",
+            Label::Approximate,
+            OciSpec::fields(),
+        ),
+        entry("composite", "several policies on one target as one", Label::Own, CompositeSpec::fields()),
         entry("static", "a fixed number of replicas", Label::Own, FixedSpec::fields()),
+        entry("threshold", "steps above or below a value", Label::Own, ThresholdSpec::fields()),
+        entry(
+            "condition",
+            "an alert or a change, by a condition in CEL",
+            Label::Own,
+            ConditionSpec::fields(),
+        ),
+        entry("schedule", "replicas by the time of the day", Label::Own, ScheduleSpec::fields()),
+        entry("idle", "to zero when nothing happens", Label::Own, IdleSpec::fields()),
         entry(
             "node-provisioner",
             "a node for each pod that finds none",
@@ -106,8 +146,26 @@ scaletwin_core::kinds! {
         Dynamo(DynamoSpec) = "dynamo-planner",
         /// The PodAutoscaler of AIBrix.
         Aibrix(AibrixSpec) = "aibrix",
+        /// A ScaledObject of KEDA.
+        Keda(KedaSpec) = "keda",
         /// A fixed number of replicas.
         Fixed(FixedSpec) = "static",
+        /// Target tracking of AWS.
+        AwsTargetTracking(AwsTargetTrackingSpec) = "aws-target-tracking",
+        /// Step scaling of AWS.
+        AwsStepScaling(AwsStepScalingSpec) = "aws-step-scaling",
+        /// Instance pool autoscaling of Oracle Cloud.
+        Oci(OciSpec) = "oci",
+        /// Several policies as one.
+        Composite(CompositeSpec) = "composite",
+        /// Steps above or below a value.
+        Threshold(ThresholdSpec) = "threshold",
+        /// A condition in CEL.
+        Condition(ConditionSpec) = "condition",
+        /// Replicas by the time of the day.
+        Schedule(ScheduleSpec) = "schedule",
+        /// To zero when nothing happens.
+        Idle(IdleSpec) = "idle",
         /// A simple node autoscaler.
         NodeProvisioner(NodeProvisionerSpec) = "node-provisioner",
     }

@@ -214,7 +214,8 @@ fn policy(
         (None, Some(PolicySource::Here(policy))) => return Some((policy.clone(), folder.to_owned())),
         (None, Some(PolicySource::File(name))) => (folder.join(&name.value), Some(name.place.clone())),
         (None, None) => {
-            return Some((PolicyFileSpec { name: None, controllers: Vec::new() }, folder.to_owned()));
+            let nothing = PolicyFileSpec { name: None, controllers: Vec::new(), guards: Vec::new() };
+            return Some((nothing, folder.to_owned()));
         }
     };
     let node = files

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use scaletwin_core::input::suggestion;
-use scaletwin_policies::registry::{Entry, policies};
+use scaletwin_policies::registry::{Entry, examples, policies};
+use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::{Answer, print};
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     Ok(Answer::Done)
 }
 
+/// The page of one policy: its keys with those inside them, its examples, and what becomes of the fields of a manifest.
 fn keys(entry: &Entry) -> String {
     let mut text =
         format!("kind: {}   ({}; {})\n{}\n", entry.kind, entry.version, entry.label.name(), entry.fields.doc);
@@ -46,6 +48,38 @@ fn keys(entry: &Entry) -> String {
         };
         writeln!(text, "\n  {}: {}, {default}\n      {}", field.name, field.shape.phrase, field.doc)
             .expect("a String takes everything");
+        inner(&field.shape.schema, field.name, &mut text);
+    }
+    if let Some(example) = examples::keys(entry.kind) {
+        text += &format!("\nFor example, under controllers:\n\n{}", indented(example));
+    }
+    if let Some((example, coverage)) = examples::manifest(entry.kind) {
+        text += &format!("\nOr by manifest: with a file such as\n\n{}", indented(example));
+        text += "\nWhat becomes of its fields; any other is an error, unless waive: names it:\n\n";
+        for (path, coverage) in coverage {
+            text += &format!("  {:<16} {path}\n", coverage.name());
+        }
     }
     text
+}
+
+/// The keys inside a key, by their paths.
+fn inner(schema: &Value, path: &str, text: &mut String) {
+    if let Some(items) = schema.get("items") {
+        inner(items, &format!("{path}[]"), text);
+    }
+    for variant in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+        inner(variant, path, text);
+    }
+    for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        if let Some(description) = property.get("description").and_then(Value::as_str) {
+            writeln!(text, "    {path}: {description}").expect("a String takes everything");
+        }
+        inner(property, &path, text);
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
 }

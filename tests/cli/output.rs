@@ -169,6 +169,17 @@ fn reference_and_completions_are_printed() {
     }
     assert!(folder.run(&["policies"]).out.contains("hpa"));
     assert!(folder.run(&["policies", "hpa"]).out.contains("max_replicas"));
+    let keda = folder.run(&["policies", "keda"]).out;
+    for part in [
+        "from source",
+        "cooldown_period: a length of time such as 15s, default 5m",
+        "triggers[].prometheus.ignore_null_values: ",
+        "kind: ScaledObject",
+        "honoured         spec.triggers[0].metadata.threshold",
+        "without effect   spec.triggers[0].metadata.serverAddress",
+    ] {
+        assert!(keda.contains(part), "{part} is not in:\n{keda}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         assert!(folder.run(&["completions", shell]).out.contains("scaletwin"));
     }

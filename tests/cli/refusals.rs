@@ -115,6 +115,72 @@ fn dangling_names_are_refused() {
 }
 
 #[test]
+fn a_manifest_of_keda_names_the_query_that_a_missing_signal_stands_for() {
+    let manifest = "apiVersion: keda.sh/v1alpha1
+kind: List
+items:
+  - {apiVersion: v1, kind: Service}
+  - apiVersion: keda.sh/v1alpha1
+    kind: ScaledObject
+    spec:
+      scaleTargetRef: {name: main}
+      maxReplicaCount: 3
+      cooldownPeriods: 5
+      triggers:
+        - {type: prometheus, metadata: {serverAddress: a, query: sum(waiting), threshold: \"4\"}}
+";
+    let run = |more: &str| {
+        let policy = format!(
+            "policy: {{controllers: [{{kind: keda, target: web, manifest: so.yaml{more}}}]}}\ntraffic:"
+        );
+        let text = SMALL.replacen("traffic:", &policy, 1);
+        let folder = Folder::with(&[("s.yaml", text.as_bytes()), ("so.yaml", manifest.as_bytes())]);
+        folder.run(&["run", "s.yaml", "-q"])
+    };
+    let done = run("");
+    assert_eq!(done.code, 2);
+    for part in ["so.yaml:10:", "spec.cooldownPeriods is not modelled", "did you mean \"cooldownPeriod\"?"] {
+        assert!(done.err.contains(part), "{part:?} is not in:\n{}", done.err);
+    }
+    let done = run(", waive: [spec.cooldownPeriods]");
+    for part in ["\"s0-prometheus\" is bound to nothing, which stands for sum(waiting)", "signals:"] {
+        assert!(done.err.contains(part), "{part:?} is not in:\n{}", done.err);
+    }
+    let done = run(", waive: [spec.cooldownPeriods], bind: {s1-prometheus: waiting}");
+    assert!(done.err.contains("no trigger of the manifest is named \"s1-prometheus\""), "{}", done.err);
+}
+
+#[test]
+fn mistakes_in_rules_and_guards_are_named() {
+    let policy = |text: &str| format!("policy: {{{text}}}\ntraffic:");
+    for (text, want) in [
+        ("controllers: [{kind: condition, target: web, name: a, when: replicas >}]", "the condition: "),
+        (
+            "controllers: [{kind: condition, target: web, name: a, when: replicas + 1}]",
+            "neither true nor false",
+        ),
+        ("controllers: [{kind: condition, target: web, name: a, when: waiting > 1.0}]", "the condition: "),
+        (
+            "controllers: [{kind: schedule, target: web, windows: [{start: x, end: 0 1 * * *, replicas: 1}]}]",
+            "five fields",
+        ),
+        (
+            "controllers: [{kind: composite, combine: largest, of: [{kind: static, target: web, replicas: 1}]}]",
+            "at least two",
+        ),
+        (
+            "controllers: [{kind: static, target: web, replicas: 1}, {kind: idle, target: web, signal: q}]",
+            "\"q\" is bound to nothing",
+        ),
+        ("guards: [{kind: freeze}]", "start and end, or from and a later until"),
+        ("guards: [{kind: budget, usd: 1, stages: []}]", "at least one stage"),
+        ("guards: [{kind: limit}]", "did you mean \"limits\"?"),
+    ] {
+        refused("traffic:", &policy(text), &[want]);
+    }
+}
+
+#[test]
 fn a_metric_without_a_signal_prints_the_stanza_to_add() {
     let metric = "{pods: {metric: queue_depth, average_value: 3}}";
     let policy = format!(

@@ -3,6 +3,7 @@
 mod cold_start;
 mod elasticity;
 mod energy;
+mod keda;
 mod knative;
 mod library;
 mod luck;
@@ -12,6 +13,7 @@ mod ray_serve;
 mod relations;
 mod rollout;
 mod routing;
+mod rules;
 mod running;
 mod serving;
 mod snapshots;

@@ -9,7 +9,7 @@ use crate::random::{Shape, shapes};
 use crate::running::{scenario, start};
 
 /// All bytes that a run leaves behind.
-fn bytes(record: &RunRecord) -> String {
+pub(crate) fn bytes(record: &RunRecord) -> String {
     let RunRecord { summary, windows, capacity, decisions } = record;
     serde_json::to_string(&(summary, windows, capacity, decisions)).expect("a record is plain data")
 }

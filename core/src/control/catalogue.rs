@@ -2,7 +2,8 @@
 //!
 //! Names, types, labels, buckets and the instant at which each counter moves are those of vLLM 0.33, cAdvisor 0.60,
 //! kube-state-metrics 2.20, dcgm-exporter 4.8, Istio 1.31, prometheus-fastapi-instrumentator 8 and llm-d's WVA 0.5, read
-//! in their sources, and those of Triton's core of June 2026. The simulator exposes these; the live bridge asks for them.
+//! in their sources; the KEDA HTTP add-on 0.11 by its documentation; those of Triton's core of June 2026. The simulator
+//! exposes these; the live bridge asks for them.
 
 /// What a signal is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -114,8 +115,19 @@ const fn deployment(name: &'static str, moves: &'static str) -> Signal {
     }
 }
 
+/// What the interceptor of the KEDA HTTP add-on shows: the one figure that is there without replicas.
+const PENDING: Signal = Signal {
+    name: "interceptor_pending_request_count",
+    kind: Kind::Gauge,
+    unit: "requests",
+    scope: Scope::Deployment,
+    labels: &["deployment"],
+    moves: "at once: requests held at the gateway or in flight; those held count for the first deployment of their service",
+};
+
 /// All signals that the simulator exposes.
 pub const CATALOGUE: &[Signal] = &[
+    PENDING,
     replica("vllm:num_requests_running", Kind::Gauge, "requests", VLLM, "after each engine step"),
     replica("vllm:num_requests_waiting", Kind::Gauge, "requests", VLLM, "after each engine step"),
     replica("vllm:kv_cache_usage_perc", Kind::Gauge, "share, 0 to 1", VLLM, "after each engine step"),

@@ -104,7 +104,7 @@ pub enum MetricQuery {
         /// Which metric.
         metric: MetricName,
     },
-    /// A signal of the file, by its name under `signals:`. Answered by [`Values::Series`].
+    /// A signal of the file, by its name under `signals:`. Answered by [`Values::Vector`].
     Signal {
         /// The name.
         name: String,
@@ -190,6 +190,23 @@ pub struct LoadSample {
     pub at: Time,
     /// Requests.
     pub value: Exact,
+}
+
+impl Values {
+    /// The values as floats, whatever they are counted in; of pods those that have one, of load the
+    /// last sample of each report.
+    #[must_use]
+    pub fn floats(&self) -> Vec<f64> {
+        let of_milli = |sample: &Sample| sample.milli as f64 / 1_000.0;
+        match self {
+            Values::Pods(pods) => pods.by_pod.iter().flatten().map(of_milli).collect(),
+            Values::Series(series) => series.iter().map(of_milli).collect(),
+            Values::Vector(points) => points.iter().map(|point| point.value.0).collect(),
+            Values::Load(reports) => {
+                reports.iter().filter_map(|report| Some(report.samples.last()?.value.0)).collect()
+            }
+        }
+    }
 }
 
 /// One sample a pod, in the order of the target's pods.

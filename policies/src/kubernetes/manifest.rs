@@ -18,6 +18,18 @@ pub enum Coverage {
     Waived,
 }
 
+impl Coverage {
+    /// As shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Coverage::Honoured => "honoured",
+            Coverage::WithoutEffect => "without effect",
+            Coverage::Waived => "waived",
+        }
+    }
+}
+
 /// What became of each field, by path.
 pub type FieldCoverage = Vec<(String, Coverage)>;
 

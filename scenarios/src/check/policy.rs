@@ -1,9 +1,15 @@
 //! Policies: from controllers as written to controllers that can be built for a seed.
 
+mod cloud;
+mod composite;
+mod guards;
+mod keda;
+mod rules;
 mod serving;
 
 use scaletwin_core::control::{
-    Controller, Controllers, Layering, LayeringError, MetricName, MetricQuery, Policy, Schedule, TargetName,
+    Controller, Controllers, Layering, LayeringError, MetricName, MetricQuery, ObjectName, Policy, Schedule,
+    TargetName,
 };
 use scaletwin_core::input::{At, Node, Place, Problem, Problems, parse_documents};
 use scaletwin_core::random::Seed;
@@ -46,6 +52,11 @@ pub(super) struct Seen<'a> {
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct CheckedPolicy {
     controllers: Vec<CheckedController>,
+    /// Controllers that work on the same by design, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    guards: Vec<guards::Checked>,
     /// Manifest fields that were waived.
     pub waived: Vec<String>,
 }
@@ -73,6 +84,10 @@ enum Kind {
     Aibrix { target: TargetName, settings: AibrixSettings },
     Fixed { target: TargetName, replicas: i32 },
     NodeProvisioner { cluster: String, idle_timeout: Span },
+    Keda(keda::Part),
+    Rule(rules::Rule),
+    Cloud(cloud::Cloud),
+    Composite(composite::Parts),
 }
 
 impl CheckedController {
@@ -103,6 +118,10 @@ impl CheckedController {
             Kind::NodeProvisioner { cluster, idle_timeout } => {
                 Box::new(NodeProvisioner::new(cluster.clone(), schedule, *idle_timeout))
             }
+            Kind::Keda(part) => part.policy(schedule),
+            Kind::Rule(rule) => rule.policy(schedule),
+            Kind::Cloud(cloud) => cloud.policy(schedule),
+            Kind::Composite(parts) => parts.policy(schedule, seed),
         }
     }
 }
@@ -114,7 +133,12 @@ impl CheckedPolicy {
             name: checked.name.clone(),
             policy: checked.policy(seed),
         };
-        Controllers::new(self.controllers.iter().map(build).collect(), Vec::new(), &Layering::default())
+        let mut layering = Layering::default();
+        for stack in &self.layers {
+            layering.declare(stack.iter().cloned());
+        }
+        let guards = self.guards.iter().map(guards::Checked::guard).collect();
+        Controllers::new(self.controllers.iter().map(build).collect(), guards, &layering)
     }
 
     /// Whether a controller adds nodes to this cluster.
@@ -125,7 +149,13 @@ impl CheckedPolicy {
 
     /// Whether a controller adds the first replica of a target.
     pub(super) fn wakes(&self, target: &TargetName) -> bool {
-        let wakes = |kind: &Kind| match kind {
+        self.controllers.iter().any(|controller| controller.kind.wakes(target))
+    }
+}
+
+impl Kind {
+    fn wakes(&self, target: &TargetName) -> bool {
+        match self {
             // It leaves a target at zero alone that it has not scaled to zero itself.
             Kind::Hpa { .. } => false,
             Kind::Knative { target: of, .. } | Kind::RayServe { target: of, .. } => of == target,
@@ -135,33 +165,57 @@ impl CheckedPolicy {
             Kind::Vpa { .. } | Kind::Wva { .. } => false,
             Kind::Fixed { target: of, replicas } => of == target && *replicas > 0,
             Kind::NodeProvisioner { .. } => false,
-        };
-        self.controllers.iter().any(|controller| wakes(&controller.kind))
+            Kind::Keda(part) => part.wakes(target),
+            Kind::Rule(rule) => rule.wakes(target),
+            Kind::Cloud(cloud) => cloud.wakes(target),
+            Kind::Composite(parts) => parts.wakes(target),
+        }
     }
 }
 
 pub(super) fn check(policy: &PolicyText<'_>, seen: &Seen<'_>, problems: &mut Problems) -> CheckedPolicy {
     let mut checked = CheckedPolicy::default();
     for written in &policy.spec.controllers {
-        let controller = match &written.value {
-            PolicySpec::Hpa(spec) => hpa(spec, &written.place, policy, seen, &mut checked.waived, problems),
-            PolicySpec::Knative(spec) => {
-                knative(spec, &written.place, policy, seen, &mut checked.waived, problems)
-            }
-            PolicySpec::RayServe(spec) => {
-                ray_serve(spec, &written.place, policy, seen, &mut checked.waived, problems)
-            }
-            PolicySpec::Vpa(spec) => serving::vpa(spec, &written.place, seen, problems),
-            PolicySpec::Wva(spec) => serving::wva(spec, &written.place, seen, problems),
-            PolicySpec::Dynamo(spec) => serving::dynamo(spec, &written.place, seen, problems),
-            PolicySpec::Aibrix(spec) => serving::aibrix(spec, &written.place, seen, problems),
-            PolicySpec::Fixed(spec) => fixed(spec, &written.place, seen, problems),
-            PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, &written.place, seen, problems),
-        };
+        let controller = controller(written, policy, seen, &mut checked, problems);
         checked.controllers.extend(controller);
     }
+    checked.guards = guards::guards(&policy.spec.guards, seen, problems);
     check_layers(&checked, problems);
     checked
+}
+
+/// One controller; those that are several add themselves.
+fn controller(
+    written: &At<PolicySpec>,
+    policy: &PolicyText<'_>,
+    seen: &Seen<'_>,
+    checked: &mut CheckedPolicy,
+    problems: &mut Problems,
+) -> Option<CheckedController> {
+    let place = &written.place;
+    match &written.value {
+        PolicySpec::Hpa(spec) => hpa(spec, place, policy, seen, &mut checked.waived, problems),
+        PolicySpec::Keda(spec) => {
+            keda::keda(spec, place, policy, seen, checked, problems);
+            None
+        }
+        PolicySpec::Knative(spec) => knative(spec, place, policy, seen, &mut checked.waived, problems),
+        PolicySpec::RayServe(spec) => ray_serve(spec, place, policy, seen, &mut checked.waived, problems),
+        PolicySpec::Vpa(spec) => serving::vpa(spec, place, seen, problems),
+        PolicySpec::Wva(spec) => serving::wva(spec, place, seen, problems),
+        PolicySpec::Dynamo(spec) => serving::dynamo(spec, place, seen, problems),
+        PolicySpec::Aibrix(spec) => serving::aibrix(spec, place, seen, problems),
+        PolicySpec::Fixed(spec) => fixed(spec, place, seen, problems),
+        PolicySpec::AwsTargetTracking(spec) => cloud::target_tracking(spec, place, seen, problems),
+        PolicySpec::AwsStepScaling(spec) => cloud::step_scaling(spec, place, seen, problems),
+        PolicySpec::Oci(spec) => cloud::oci(spec, place, seen, problems),
+        PolicySpec::Composite(spec) => composite::composite(spec, place, policy, seen, checked, problems),
+        PolicySpec::Threshold(spec) => rules::threshold(spec, place, seen, problems),
+        PolicySpec::Condition(spec) => rules::condition(spec, place, seen, problems),
+        PolicySpec::Schedule(spec) => rules::schedule(spec, place, seen, problems),
+        PolicySpec::Idle(spec) => rules::idle(spec, place, seen, problems),
+        PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, place, seen, problems),
+    }
 }
 
 /// One writer for each number.
@@ -265,11 +319,7 @@ fn hpa(
     };
     let target = target(&spec.target, seen, problems)?;
     let settings = settings?;
-    let deployment = target.to_string().rsplit('/').next().map(str::to_owned);
-    if let Some(named) = named.filter(|named| Some(&named.name) != deployment.as_ref()) {
-        let message = format!("the manifest scales {} {:?}; here it scales {target}", named.kind, named.name);
-        problems.push(Problem::warning(&spec.target.place, message));
-    }
+    check_named(named.as_ref(), &target, &spec.target.place, problems);
     check_metrics(&settings, &target, place, seen, problems);
     Some(CheckedController {
         name: format!("hpa/{target}"),
@@ -437,6 +487,15 @@ fn check_collected(
         let message = format!("{target} may go to zero, and its service rejects requests without a replica");
         let problem = Problem::warning(place, message);
         problems.push(problem.hint("add queue: {} to the service, or keep a replica"));
+    }
+}
+
+/// Says so where a manifest is of another target.
+fn check_named(named: Option<&ObjectName>, target: &TargetName, place: &Place, problems: &mut Problems) {
+    let deployment = target.as_str().rsplit('/').next();
+    if let Some(named) = named.filter(|named| Some(named.name.as_str()) != deployment) {
+        let message = format!("the manifest scales {} {:?}; here it scales {target}", named.kind, named.name);
+        problems.push(Problem::warning(place, message));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Policies as written.
 
 use scaletwin_core::input::{At, Node, Problems, Read, Shape, Value};
+use scaletwin_policies::guard::GuardSpec;
 use scaletwin_policies::registry::PolicySpec;
 use serde_json::json;
 
@@ -12,6 +13,8 @@ scaletwin_core::keys! {
         pub name: Option<String> = None,
         /// The controllers. Those due at the same instant are asked in this order.
         pub controllers: Vec<At<PolicySpec>> = Vec::new(),
+        /// Safety limits over what all controllers want, in this order.
+        pub guards: Vec<At<GuardSpec>> = Vec::new(),
     }
 }
 

@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// kube-state-metrics is scraped, and controllers that publish signals.
+    /// kube-state-metrics, the gateway's interceptor, and controllers that publish signals are scraped.
     pub(super) fn scrape_deployments(&mut self, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         for place in 0..self.settings.deployments.len() {
@@ -205,6 +205,7 @@ impl World {
                     "kube_deployment_spec_replicas" => f64::from(view.spec_replicas),
                     "kube_deployment_status_replicas" => f64::from(view.status_replicas),
                     "kube_deployment_status_replicas_ready" => f64::from(view.ready_replicas),
+                    "interceptor_pending_request_count" => self.pending_requests(place) as f64,
                     published => match self.published_of(published, place) {
                         Some(value) => value,
                         None => continue,
@@ -214,6 +215,15 @@ impl World {
             }
         }
         calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::ScrapeDeployments);
+    }
+
+    /// Requests of a deployment: those in its replicas, and for the first one of its service those held at the gateway.
+    fn pending_requests(&self, place: usize) -> u64 {
+        let service = self.settings.deployments[place].settings.service;
+        let first = self.settings.deployments.iter().position(|model| model.settings.service == service);
+        let held = if first == Some(place) { self.state.services[service].queue.len() as u64 } else { 0 };
+        let replicas = self.state.replicas.iter().filter(|serving| serving.deployment as usize == place);
+        held + replicas.map(|serving| serving.outstanding).sum::<u64>()
     }
 
     /// The metrics-server asks the kubelets.

@@ -118,7 +118,9 @@ impl World {
             }
             MetricQuery::Signal { name } => {
                 let metric = MetricName { name: name.clone(), selector: BTreeMap::new() };
-                self.series_values(&metric, now).map(Values::Series)
+                let point = |value| Point { labels: BTreeMap::new(), value: Exact(value), at: now };
+                self.signal_values(&metric, now)
+                    .map(|values| Values::Vector(values.into_iter().map(point).collect()))
             }
             MetricQuery::Load { .. } => {
                 self.state.collections.answer(query).map(Values::Load).ok_or(Missing::Unbound)
@@ -207,32 +209,34 @@ impl World {
         self.published(&MetricName { name: series.to_owned(), selector }).next()
     }
 
-    /// A signal as one series, or one a pod.
+    /// A signal as one series, or one a pod, in milli-units.
     fn series_values(&self, metric: &MetricName, now: Time) -> Result<Vec<Sample>, Missing> {
         let sample = |value: f64| Sample { milli: milli(value), at: now, window: CUSTOM_WINDOW };
+        Ok(self.signal_values(metric, now)?.into_iter().map(sample).collect())
+    }
+
+    /// A signal as one value, or one a pod or series.
+    fn signal_values(&self, metric: &MetricName, now: Time) -> Result<Vec<f64>, Missing> {
         let labels = self.all_labels();
         if let Some(query) = self.board.find_query(&metric.name) {
             let (scraped, seen) = self.scraped(&labels, now)?;
             let values = query.series(&scraped, &metric.selector, seen).map_err(refused)?;
-            let samples: Vec<Sample> = values.into_iter().map(sample).collect();
-            return if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) };
+            return if values.is_empty() { Err(Missing::NoData) } else { Ok(values) };
         }
         let Some(signal): Option<&SignalSettings> = self.board.find(&metric.name) else {
-            let published: Vec<Sample> = self.published(metric).map(sample).collect();
+            let published: Vec<f64> = self.published(metric).collect();
             return if published.is_empty() { Err(Missing::Unbound) } else { Ok(published) };
         };
         let (more, history) = (&metric.selector, &self.state.history);
-        let samples: Vec<Sample> = match signal.per {
+        let values: Vec<f64> = match signal.per {
             Per::Pod => {
-                let values = self.board.by_target(signal, more, &labels, history, now);
-                values.into_iter().flatten().map(sample).collect()
+                self.board.by_target(signal, more, &labels, history, now).into_iter().flatten().collect()
             }
             Per::Deployment => {
-                let value = self.board.over_targets(signal, more, &labels, history, now);
-                value.map(sample).into_iter().collect()
+                self.board.over_targets(signal, more, &labels, history, now).into_iter().collect()
             }
         };
-        if samples.is_empty() { Err(Missing::NoData) } else { Ok(samples) }
+        if values.is_empty() { Err(Missing::NoData) } else { Ok(values) }
     }
 }
 

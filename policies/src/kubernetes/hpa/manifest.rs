@@ -72,7 +72,7 @@ fn read_object(reader: &mut Reader, node: &Node, controller: &ControllerSettings
     } else {
         let metrics = fields.honour(reader, "metrics");
         let metrics = metrics.map(|list| read_list(reader, list, "spec.metrics", read_metric));
-        let behavior = fields.honour(reader, "behavior").map(|node| read_behavior(reader, node));
+        let behavior = fields.honour(reader, "behavior").map(|node| read_behavior(reader, node, BEHAVIOR));
         (metrics.unwrap_or_default(), behavior)
     };
     fields.finish(reader);
@@ -98,9 +98,14 @@ fn read_target(reader: &mut Reader, node: &Node) -> Option<ObjectName> {
 }
 
 /// Reads one node at a path.
-type ReadOne<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
+pub(in crate::kubernetes) type ReadOne<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
 
-fn read_list<T>(reader: &mut Reader, node: &Node, path: &str, read: ReadOne<T>) -> Vec<T> {
+pub(in crate::kubernetes) fn read_list<T>(
+    reader: &mut Reader,
+    node: &Node,
+    path: &str,
+    read: ReadOne<T>,
+) -> Vec<T> {
     let Value::List(nodes) = &node.value else {
         reader.problems().error(&node.place, format!("{path}: expected a list, found {}", node.kind()));
         return Vec::new();
@@ -300,14 +305,17 @@ fn read_selector(reader: &mut Reader, node: &Node, path: &str) -> Option<BTreeMa
     Some(labels.unwrap_or_default())
 }
 
-/// `spec.behavior` of v2.
-fn read_behavior(reader: &mut Reader, node: &Node) -> BehaviorSpec {
+/// Where v2 has the behavior.
+const BEHAVIOR: &str = "spec.behavior";
+
+/// A behavior as v2 writes it, at `path`.
+pub(in crate::kubernetes) fn read_behavior(reader: &mut Reader, node: &Node, path: &str) -> BehaviorSpec {
     let mut behavior = BehaviorSpec { scale_up: None, scale_down: None };
-    if let Some(mut fields) = reader.fields(node, "spec.behavior") {
+    if let Some(mut fields) = reader.fields(node, path) {
         let up = fields.honour(reader, "scaleUp");
-        behavior.scale_up = up.and_then(|node| read_rules(reader, node, "spec.behavior.scaleUp"));
+        behavior.scale_up = up.and_then(|node| read_rules(reader, node, &format!("{path}.scaleUp")));
         let down = fields.honour(reader, "scaleDown");
-        behavior.scale_down = down.and_then(|node| read_rules(reader, node, "spec.behavior.scaleDown"));
+        behavior.scale_down = down.and_then(|node| read_rules(reader, node, &format!("{path}.scaleDown")));
         fields.finish(reader);
     }
     behavior
@@ -357,7 +365,7 @@ fn read_v1(
         metrics.extend(read_list(reader, &node, V1_METRICS, read_v1_metric));
     }
     let behavior = annotation(reader, annotations, V1_BEHAVIOR);
-    (metrics, behavior.map(|node| read_behavior(reader, &in_v2_spelling(&node))))
+    (metrics, behavior.map(|node| read_behavior(reader, &in_v2_spelling(&node), BEHAVIOR)))
 }
 
 /// The JSON of an annotation as a tree of its own.

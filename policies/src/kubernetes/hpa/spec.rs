@@ -612,7 +612,7 @@ fn value_target(
 }
 
 /// A target in milli-units; the API wants it above 0.
-pub(super) fn positive_milli(value: &At<Quantity>, problems: &mut Problems) -> Option<i64> {
+pub(in crate::kubernetes) fn positive_milli(value: &At<Quantity>, problems: &mut Problems) -> Option<i64> {
     let milli = value.milli_value();
     if milli > 0 {
         return Some(milli);
@@ -622,7 +622,11 @@ pub(super) fn positive_milli(value: &At<Quantity>, problems: &mut Problems) -> O
 }
 
 impl BehaviorSpec {
-    pub(super) fn check(&self, controller: &ControllerSettings, problems: &mut Problems) -> Behavior {
+    pub(in crate::kubernetes) fn check(
+        &self,
+        controller: &ControllerSettings,
+        problems: &mut Problems,
+    ) -> Behavior {
         let defaults = Behavior::defaults(controller.downscale_stabilization);
         let rules = |spec: &Option<RulesSpec>, default: Rules, problems: &mut Problems| match spec {
             Some(spec) => spec.check(default, problems),

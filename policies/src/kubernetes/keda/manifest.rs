@@ -1,0 +1,618 @@
+//! `keda.sh/v1alpha1` manifests of a ScaledObject.
+//!
+//! What a trigger measures is bound by name: its query, queue or address has no effect here, the signal of the scenario
+//! stands for it. Values in `metadata` of a trigger are texts, as the API has it.
+
+use std::collections::BTreeMap;
+
+use scaletwin_core::control::ObjectName;
+use scaletwin_core::input::{At, Node, Problem, Problems};
+use scaletwin_core::units::{Quantity, Span};
+
+use super::spec::{formula, resource};
+use super::trigger::{SignalSource, Source, Trigger, metric_name};
+use super::{Fallback, FallbackBehavior, MetricType, Modifiers, Pause, ScaledObject, trigger};
+use crate::kubernetes::hpa::manifest::{read_behavior, read_list};
+use crate::kubernetes::hpa::spec::{
+    ControllerSettings, MetricSource, ResourceName, ResourceTarget, positive_milli,
+};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, value};
+use crate::rules::schedule::between;
+
+/// A ScaledObject as a manifest gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ManifestKeda {
+    /// `spec.scaleTargetRef`: kind and name.
+    pub target: ObjectName,
+    /// The object.
+    pub object: ScaledObject,
+    /// What each signal stands for: the query of a Prometheus trigger, or the name of its metric.
+    pub queries: BTreeMap<String, String>,
+}
+
+/// Reads the manifest `node` of a ScaledObject. `bind` names the signal of a trigger, by its name or that of its metric.
+///
+/// # Errors
+/// All problems: a field that is wrong, missing, or neither modelled nor waived.
+pub fn read(
+    node: &Node,
+    waived: &[String],
+    bind: &BTreeMap<String, At<String>>,
+    controller: &ControllerSettings,
+) -> Result<(ManifestKeda, FieldCoverage), Problems> {
+    let mut reader = Reader::new(waived);
+    let keda = read_object(&mut reader, node, bind, controller);
+    reader.finish(keda, &node.place)
+}
+
+/// The names that stand for triggers, and what they stand for.
+struct Names<'a> {
+    bind: &'a BTreeMap<String, At<String>>,
+    used: Vec<String>,
+    queries: BTreeMap<String, String>,
+}
+
+fn read_object(
+    reader: &mut Reader,
+    node: &Node,
+    bind: &BTreeMap<String, At<String>>,
+    controller: &ControllerSettings,
+) -> Option<ManifestKeda> {
+    let mut fields = reader.fields(node, "")?;
+    let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
+    let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
+    if kind != "ScaledObject" || version != "keda.sh/v1alpha1" {
+        let message = format!("expected a ScaledObject of keda.sh/v1alpha1, found {kind:?} of {version:?}");
+        reader.problems().error(&node.place, message);
+        return None;
+    }
+    let pause = fields.honour(reader, "metadata").map(|node| read_metadata(reader, node));
+    fields.without_effect(reader, &["status"]);
+    let spec = fields.honour(reader, "spec");
+    fields.finish(reader);
+    let Some(spec) = spec else {
+        reader.problems().error(&node.place, "spec is missing");
+        return None;
+    };
+    let mut fields = reader.fields(spec, "spec")?;
+    let target = fields.honour(reader, "scaleTargetRef").and_then(|node| read_target(reader, node));
+    let mut seconds = |key, default: u64| {
+        let seconds = value::<At<u32>>(&mut fields, reader, key);
+        Span::from_secs(seconds.map_or(default, |seconds| u64::from(seconds.value)))
+    };
+    let polling_interval = seconds("pollingInterval", 30);
+    let cooldown_period = seconds("cooldownPeriod", 300);
+    let initial_cooldown_period = seconds("initialCooldownPeriod", 0);
+    let mut replicas = |key| value::<u16>(&mut fields, reader, key).map(i32::from);
+    let (idle, min, max) =
+        (replicas("idleReplicaCount"), replicas("minReplicaCount"), replicas("maxReplicaCount"));
+    let mut names = Names { bind, used: Vec::new(), queries: BTreeMap::new() };
+    let triggers = match fields.honour(reader, "triggers") {
+        Some(node) => read_triggers(reader, node, &mut names),
+        None => Vec::new(),
+    };
+    let advanced = fields.honour(reader, "advanced");
+    let (behavior, modifiers) =
+        advanced.map_or((None, None), |node| read_advanced(reader, node, &triggers, controller));
+    let fallback = fields.honour(reader, "fallback").and_then(|node| read_fallback(reader, node));
+    fields.finish(reader);
+    for (name, to) in bind.iter().filter(|(name, _)| !names.used.contains(name)) {
+        let problem = Problem::error(&to.place, format!("no trigger of the manifest is named {name:?}"));
+        reader.problems().push(
+            problem.hint("a trigger goes by its name, or by that of its metric, such as s0-prometheus"),
+        );
+    }
+    let object = ScaledObject {
+        polling_interval,
+        cooldown_period,
+        initial_cooldown_period,
+        idle_replicas: idle,
+        min_replicas: min.unwrap_or(0),
+        max_replicas: max.unwrap_or(100),
+        triggers,
+        modifiers,
+        fallback,
+        behavior,
+        pause: pause.unwrap_or_default(),
+    };
+    if polling_interval.is_zero() {
+        reader.problems().error(&spec.place, "spec.pollingInterval is at least 1");
+    }
+    object.check(&spec.place, reader.problems());
+    Some(ManifestKeda { target: target?, object, queries: names.queries })
+}
+
+fn read_metadata(reader: &mut Reader, node: &Node) -> Pause {
+    let mut pause = Pause::default();
+    let Some(mut fields) = reader.fields(node, "metadata") else { return pause };
+    if let Some(node) = fields.honour(reader, "annotations")
+        && let Some(mut fields) = reader.fields(node, "metadata.annotations")
+    {
+        let mut holds = |key| value::<String>(&mut fields, reader, key).is_some_and(|text| truth(&text));
+        pause.paused = holds("autoscaling.keda.sh/paused");
+        pause.scale_in = holds("autoscaling.keda.sh/paused-scale-in");
+        pause.scale_out = holds("autoscaling.keda.sh/paused-scale-out");
+        pause.force_activation = holds("autoscaling.keda.sh/force-activation");
+        pause.paused_replicas = number(&mut fields, reader, "autoscaling.keda.sh/paused-replicas")
+            .map(|count| crate::numerics::go::int32(count).max(0));
+        fields.without_effect_where(reader, |_| true);
+    }
+    fields.without_effect_where(reader, |_| true);
+    pause
+}
+
+/// `strconv.ParseBool`, with anything else taken as true.
+fn truth(text: &str) -> bool {
+    !matches!(text, "0" | "f" | "F" | "false" | "FALSE" | "False")
+}
+
+fn read_target(reader: &mut Reader, node: &Node) -> Option<ObjectName> {
+    let mut fields = reader.fields(node, "spec.scaleTargetRef")?;
+    fields.without_effect(reader, &["apiVersion", "envSourceContainerName"]);
+    let kind = value(&mut fields, reader, "kind").unwrap_or_else(|| "Deployment".to_owned());
+    let name = required(&mut fields, reader, "name");
+    fields.finish(reader);
+    Some(ObjectName { kind, name: name? })
+}
+
+fn read_advanced(
+    reader: &mut Reader,
+    node: &Node,
+    triggers: &[Trigger],
+    controller: &ControllerSettings,
+) -> (Option<super::Behavior>, Option<Modifiers>) {
+    let Some(mut fields) = reader.fields(node, "spec.advanced") else { return (None, None) };
+    // It acts when the object is deleted, which does not happen here.
+    fields.without_effect(reader, &["restoreToOriginalReplicaCount"]);
+    let behavior = fields.honour(reader, "horizontalPodAutoscalerConfig").and_then(|node| {
+        let path = "spec.advanced.horizontalPodAutoscalerConfig";
+        let mut fields = reader.fields(node, path)?;
+        fields.without_effect(reader, &["name"]);
+        let behavior = fields
+            .honour(reader, "behavior")
+            .map(|node| read_behavior(reader, node, &format!("{path}.behavior")));
+        fields.finish(reader);
+        behavior.map(|spec| spec.check(controller, reader.problems()))
+    });
+    let modifiers =
+        fields.honour(reader, "scalingModifiers").and_then(|node| read_modifiers(reader, node, triggers));
+    fields.finish(reader);
+    (behavior, modifiers)
+}
+
+fn read_modifiers(reader: &mut Reader, node: &Node, triggers: &[Trigger]) -> Option<Modifiers> {
+    let mut fields = reader.fields(node, "spec.advanced.scalingModifiers")?;
+    let written: Option<At<String>> = required(&mut fields, reader, "formula");
+    let target: Option<At<Quantity>> = required(&mut fields, reader, "target");
+    let activation_target = number(&mut fields, reader, "activationTarget").unwrap_or(0.0);
+    let metric_type = value(&mut fields, reader, "metricType").unwrap_or(MetricType::AverageValue);
+    fields.finish(reader);
+    let target = positive_milli(&target?, reader.problems())?;
+    let formula = formula(&written?, triggers, reader.problems())?;
+    Some(Modifiers { formula, target, activation_target, metric_type })
+}
+
+fn read_fallback(reader: &mut Reader, node: &Node) -> Option<Fallback> {
+    let mut fields = reader.fields(node, "spec.fallback")?;
+    let failure_threshold = required(&mut fields, reader, "failureThreshold");
+    let replicas: Option<u16> = required(&mut fields, reader, "replicas");
+    let behavior = value(&mut fields, reader, "behavior").unwrap_or(FallbackBehavior::Static);
+    fields.finish(reader);
+    Some(Fallback { failure_threshold: failure_threshold?, replicas: i32::from(replicas?), behavior })
+}
+
+/// Triggers in their order. Their places name their metrics, so that one that cannot be read still counts.
+fn read_triggers(reader: &mut Reader, node: &Node, names: &mut Names<'_>) -> Vec<Trigger> {
+    let nodes =
+        read_list(reader, node, "spec.triggers", |_, node, path| Some((node.clone(), path.to_owned())));
+    let nodes = nodes.iter().enumerate();
+    nodes.filter_map(|(at, (node, path))| read_trigger(reader, node, path, at, names)).collect()
+}
+
+fn read_trigger(
+    reader: &mut Reader,
+    node: &Node,
+    path: &str,
+    at: usize,
+    names: &mut Names<'_>,
+) -> Option<Trigger> {
+    let mut fields = reader.fields(node, path)?;
+    let kind: Option<At<String>> = required(&mut fields, reader, "type");
+    let name: Option<String> = value(&mut fields, reader, "name");
+    let metric_type: Option<At<String>> = value(&mut fields, reader, "metricType");
+    let cached = value(&mut fields, reader, "useCachedMetrics").unwrap_or(false);
+    // How KEDA may ask is no matter here.
+    fields.without_effect(reader, &["authenticationRef"]);
+    let metadata = fields.honour(reader, "metadata");
+    let metadata_path = fields.path_of("metadata");
+    fields.finish(reader);
+    let kind = kind?;
+    let Some(metadata) = metadata else {
+        reader.problems().error(&node.place, format!("{metadata_path} is missing"));
+        return None;
+    };
+    let mut fields = reader.fields(metadata, &metadata_path)?;
+    if let "cpu" | "memory" = kind.as_str() {
+        let read = read_resource(&mut fields, reader, &kind, metric_type.as_ref());
+        fields.finish(reader);
+        return read.map(|trigger| Trigger { name, ..trigger });
+    }
+    let metric_type = match metric_type.as_ref().map(|at| (at, at.as_str())) {
+        None | Some((_, "AverageValue")) => MetricType::AverageValue,
+        Some((_, "Value")) => MetricType::Value,
+        Some((at, other)) => {
+            reader.problems().error(&at.place, format!("expected AverageValue or Value, found {other:?}"));
+            return None;
+        }
+    };
+    let metric = metric_name(at, &kind);
+    let source = match kind.as_str() {
+        "cron" => read_cron(&mut fields, reader),
+        _ => read_scaler(&mut fields, reader, &kind, name.as_deref(), &metric, names),
+    };
+    fields.finish(reader);
+    Some(Trigger { kind: kind.value, name, metric_type, cached, source: source? })
+}
+
+/// A number written as a text.
+fn number(fields: &mut Fields<'_>, reader: &mut Reader, key: &'static str) -> Option<f64> {
+    let written: At<String> = value(fields, reader, key)?;
+    match written.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => Some(number),
+        _ => {
+            let message = format!("{}: {:?} is no number", fields.path_of(key), written.value);
+            reader.problems().error(&written.place, message);
+            None
+        }
+    }
+}
+
+fn read_cron(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Source> {
+    let zone: Option<At<String>> = required(fields, reader, "timezone");
+    let start: Option<At<String>> = required(fields, reader, "start");
+    let end: Option<At<String>> = required(fields, reader, "end");
+    let replicas: Option<At<String>> = required(fields, reader, "desiredReplicas");
+    let between = between(&start?, &end?, &zone?, reader.problems())?;
+    let replicas = replicas?;
+    match replicas.trim().parse::<u16>() {
+        Ok(count) => Some(Source::Cron { between, desired_replicas: i64::from(count) }),
+        Err(_) => {
+            reader.problems().error(&replicas.place, "desiredReplicas: expected a whole number");
+            None
+        }
+    }
+}
+
+fn read_resource(
+    fields: &mut Fields<'_>,
+    reader: &mut Reader,
+    kind: &At<String>,
+    metric_type: Option<&At<String>>,
+) -> Option<Trigger> {
+    let written: At<String> = required(fields, reader, "value")?;
+    let container: Option<String> = value(fields, reader, "containerName");
+    let target = match metric_type.map(|at| at.as_str()) {
+        Some("Utilization") => {
+            written.trim().parse().ok().filter(|n| *n > 0).map(ResourceTarget::Utilization)
+        }
+        Some("AverageValue") => {
+            let quantity = written.trim().parse::<Quantity>().ok();
+            quantity.map(Quantity::milli_value).filter(|n| *n > 0).map(ResourceTarget::AverageValue)
+        }
+        other => {
+            let found = other.unwrap_or("none");
+            let message =
+                format!("a {} trigger has metricType Utilization or AverageValue, found {found}", kind.value);
+            reader.problems().error(&kind.place, message);
+            return None;
+        }
+    };
+    let Some(target) = target else {
+        reader.problems().error(&written.place, "value: expected a number above 0");
+        return None;
+    };
+    let name = if kind.value == "cpu" { ResourceName::Cpu } else { ResourceName::Memory };
+    Some(resource(&kind.value, MetricSource::Resource { resource: name.resource(), container, target }))
+}
+
+/// A scaler with one number: where its metadata has the target, the default of that, the activation threshold, and what
+/// says only what is measured and how it is reached, which the bound signal stands for.
+struct Scaler {
+    kind: &'static str,
+    target: &'static str,
+    default: Option<f64>,
+    activation: &'static str,
+    measured: &'static [&'static str],
+}
+
+const fn scaler(
+    kind: &'static str,
+    target: &'static str,
+    default: Option<f64>,
+    activation: &'static str,
+    measured: &'static [&'static str],
+) -> Scaler {
+    Scaler { kind, target, default, activation, measured }
+}
+
+/// The scalers that can be bound to a signal.
+const SCALERS: [Scaler; 10] = [
+    scaler(
+        "prometheus",
+        "threshold",
+        None,
+        "activationThreshold",
+        &[
+            "serverAddress",
+            "metricName",
+            "namespace",
+            "customHeaders",
+            "authModes",
+            "unsafeSsl",
+            "queryParameters",
+            "timeout",
+            "awsRegion",
+            "identityOwner",
+            "cortexOrgID",
+        ],
+    ),
+    scaler(
+        "aws-sqs-queue",
+        "queueLength",
+        Some(5.0),
+        "activationQueueLength",
+        &[
+            "queueURL",
+            "queueURLFromEnv",
+            "awsRegion",
+            "awsEndpoint",
+            "identityOwner",
+            "scaleOnInFlight",
+            "scaleOnDelayed",
+        ],
+    ),
+    scaler(
+        "rabbitmq",
+        "value",
+        None,
+        "activationValue",
+        &[
+            "host",
+            "hostFromEnv",
+            "queueName",
+            "mode",
+            "protocol",
+            "vhostName",
+            "unsafeSsl",
+            "timeout",
+            "useRegex",
+            "pageSize",
+            "operation",
+            "excludeUnacknowledged",
+        ],
+    ),
+    scaler(
+        "redis",
+        "listLength",
+        Some(5.0),
+        "activationListLength",
+        &[
+            "address",
+            "addressFromEnv",
+            "host",
+            "hostFromEnv",
+            "port",
+            "portFromEnv",
+            "listName",
+            "databaseIndex",
+            "enableTLS",
+            "unsafeSsl",
+            "usernameFromEnv",
+            "passwordFromEnv",
+        ],
+    ),
+    scaler(
+        "azure-servicebus",
+        "messageCount",
+        Some(5.0),
+        "activationMessageCount",
+        &[
+            "queueName",
+            "topicName",
+            "subscriptionName",
+            "namespace",
+            "connectionFromEnv",
+            "cloud",
+            "endpointSuffix",
+        ],
+    ),
+    scaler(
+        "azure-queue",
+        "queueLength",
+        Some(5.0),
+        "activationQueueLength",
+        &["queueName", "connectionFromEnv", "accountName", "cloud", "endpointSuffix", "queueLengthStrategy"],
+    ),
+    scaler(
+        "gcp-pubsub",
+        "value",
+        Some(10.0),
+        "activationValue",
+        &[
+            "mode",
+            "subscriptionName",
+            "subscriptionNameFromEnv",
+            "topicName",
+            "credentialsFromEnv",
+            "aggregation",
+            "timeHorizon",
+        ],
+    ),
+    scaler(
+        "nats-jetstream",
+        "lagThreshold",
+        Some(10.0),
+        "activationLagThreshold",
+        &["natsServerMonitoringEndpoint", "account", "stream", "consumer", "useHttps"],
+    ),
+    scaler(
+        "metrics-api",
+        "targetValue",
+        None,
+        "activationTargetValue",
+        &["url", "valueLocation", "format", "method", "authMode", "keyParamName", "unsafeSsl"],
+    ),
+    scaler("kubernetes-workload", "value", None, "activationValue", &["podSelector", "allNamespaces"]),
+];
+
+fn read_scaler(
+    fields: &mut Fields<'_>,
+    reader: &mut Reader,
+    kind: &At<String>,
+    name: Option<&str>,
+    metric: &str,
+    names: &mut Names<'_>,
+) -> Option<Source> {
+    let Some(scaler) = SCALERS.iter().find(|scaler| scaler.kind == kind.value) else {
+        let problem = Problem::error(
+            &kind.place,
+            format!("a trigger of type {:?} is not modelled in a manifest", kind.value),
+        );
+        let known: Vec<&str> = SCALERS.iter().map(|scaler| scaler.kind).collect();
+        reader.problems().push(problem.hint(format!(
+            "cpu, memory, cron, {} are; with our own keys any other is queue:, external: or external_push: with a signal",
+            known.join(", ")
+        )));
+        fields.without_effect_where(reader, |_| true);
+        return None;
+    };
+    let prometheus = scaler.kind == "prometheus";
+    let query: Option<String> = if prometheus { required(fields, reader, "query") } else { None };
+    let ignore: Option<String> = if prometheus { value(fields, reader, "ignoreNullValues") } else { None };
+    let target = number(fields, reader, scaler.target).or(scaler.default);
+    let activation_threshold = number(fields, reader, scaler.activation).unwrap_or(0.0);
+    fields.without_effect_where(reader, |key| scaler.measured.contains(&key));
+    let threshold = target.map(trigger::milli).filter(|milli| *milli > 0);
+    let Some(threshold) = threshold else {
+        let message = format!("{}: expected a number above 0", fields.path_of(scaler.target));
+        reader.problems().error(fields.place, message);
+        return None;
+    };
+    let signal = names.signal(name, metric);
+    names.queries.insert(signal.clone(), query.unwrap_or_else(|| metric.to_owned()));
+    let ignore_null_values = prometheus && ignore.is_none_or(|text| truth(&text));
+    Some(Source::Signal(SignalSource {
+        signal,
+        threshold,
+        activation_threshold,
+        ignore_null_values,
+        push: false,
+    }))
+}
+
+impl Names<'_> {
+    /// The signal of a trigger: the bound one, or that of its own name.
+    fn signal(&mut self, name: Option<&str>, metric: &str) -> String {
+        for key in name.into_iter().chain([metric]) {
+            if let Some(signal) = self.bind.get(key) {
+                self.used.push(key.to_owned());
+                return signal.value.clone();
+            }
+        }
+        name.unwrap_or(metric).to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scaletwin_core::input::parse;
+
+    use super::*;
+
+    const MANIFEST: &str = "
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata:
+  name: llm
+  annotations:
+    autoscaling.keda.sh/paused-scale-in: \"true\"
+    team: a
+spec:
+  scaleTargetRef: {name: llm, apiVersion: apps/v1, kind: Deployment}
+  pollingInterval: 15
+  minReplicaCount: 0
+  maxReplicaCount: 8
+  fallback: {failureThreshold: 3, replicas: 2}
+  advanced:
+    restoreToOriginalReplicaCount: true
+    horizontalPodAutoscalerConfig:
+      behavior: {scaleUp: {stabilizationWindowSeconds: 30}}
+    scalingModifiers: {formula: \"waiting + office\", target: \"5\"}
+  triggers:
+    - type: prometheus
+      name: waiting
+      metadata: {serverAddress: \"http://p:9090\", query: \"sum(w)\", threshold: \"4.5\", ignoreNullValues: \"false\"}
+    - type: cron
+      name: office
+      metadata: {timezone: UTC, start: 0 8 * * *, end: 0 18 * * *, desiredReplicas: \"3\"}
+    - type: cpu
+      metricType: Utilization
+      metadata: {value: \"60\"}
+";
+
+    fn read_text(text: &str, waived: &[&str]) -> Result<(ManifestKeda, FieldCoverage), String> {
+        let node = parse("so.yaml", text).unwrap();
+        let waived: Vec<String> = waived.iter().map(|path| (*path).to_owned()).collect();
+        read(&node, &waived, &BTreeMap::new(), &ControllerSettings::default())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_manifest_becomes_an_object_with_its_hpa() {
+        let (read, _) = read_text(MANIFEST, &[]).unwrap();
+        let object = read.object;
+        assert_eq!(
+            (object.polling_interval, object.cooldown_period),
+            (Span::from_secs(15), Span::from_secs(300))
+        );
+        assert_eq!(read.queries["waiting"], "sum(w)");
+        assert!(object.pause.scale_in && !object.pause.scale_out);
+        let hpa = object.hpa();
+        assert_eq!((hpa.min_replicas, hpa.max_replicas), (1, 8));
+        let names: Vec<&str> = hpa.metrics.iter().map(MetricSource::name).collect();
+        assert_eq!(names, [super::super::COMPOSITE, "cpu"]);
+        let down = hpa.behavior.unwrap().scale_down;
+        assert_eq!(down.select_policy, crate::kubernetes::hpa::spec::SelectPolicy::Disabled);
+        let Source::Signal(signal) = &object.triggers[0].source else { panic!("a signal") };
+        assert_eq!((signal.threshold, signal.ignore_null_values), (4_500, false));
+    }
+
+    #[test]
+    fn what_is_not_modelled_is_an_error_unless_waived() {
+        let text = MANIFEST.replace("ignoreNullValues", "ignoreNulValues");
+        let error = read_text(&text, &[]).unwrap_err();
+        assert!(error.contains("spec.triggers[0].metadata.ignoreNulValues is not modelled"), "{error}");
+        assert!(error.contains("did you mean \"ignoreNullValues\"?"), "{error}");
+        assert!(read_text(&text, &["spec.triggers[0].metadata.ignoreNulValues"]).is_ok());
+        assert!(read_text(MANIFEST, &["spec.jobTargetRef"]).unwrap_err().contains("is not needed"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (old, new, want) in [
+            ("threshold: \"4.5\"", "threshold: \"0\"", "expected a number above 0"),
+            ("threshold: \"4.5\"", "threshold: \"x\"", "\"x\" is no number"),
+            ("minReplicaCount: 0", "minReplicaCount: 9", "must be at most maxReplicaCount=8"),
+            ("minReplicaCount: 0", "idleReplicaCount: 0", "must be less than minReplicaCount=0"),
+            ("waiting + office", "waiting + ofice", "there is no trigger named \"ofice\""),
+            ("start: 0 8 * * *", "start: 0 25 * * *", "is not within 0 to 23"),
+            ("type: prometheus", "type: external", "with our own keys"),
+            ("metricType: Utilization", "metricType: Value", "Utilization or AverageValue"),
+            ("v1alpha1", "v1beta1", "expected a ScaledObject"),
+        ] {
+            assert!(MANIFEST.contains(old), "{old}");
+            let error = read_text(&MANIFEST.replacen(old, new, 1), &[]).unwrap_err();
+            assert!(error.contains(want), "{new}: {error}");
+        }
+    }
+}

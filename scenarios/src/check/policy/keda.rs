@@ -1,0 +1,182 @@
+//! A ScaledObject of KEDA: two controllers on one target, the layering between them declared.
+
+use scaletwin_core::control::{MetricQuery, Policy, Schedule, SignalScope, TargetName, signal};
+use scaletwin_core::input::{Place, Problem, Problems};
+use scaletwin_core::units::Span;
+use scaletwin_policies::kubernetes::hpa::spec::ControllerSettings;
+use scaletwin_policies::kubernetes::keda::ScaledObject;
+use scaletwin_policies::kubernetes::keda::activation::Activation;
+use scaletwin_policies::kubernetes::keda::adapter::KedaHpa;
+use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda};
+use scaletwin_policies::kubernetes::keda::spec::KedaSpec;
+use scaletwin_policies::kubernetes::keda::trigger::{Source, Trigger};
+use scaletwin_policies::kubernetes::manifest::only;
+use scaletwin_sim::scrape::signals::Per;
+use serde::Serialize;
+
+use super::{
+    CheckedController, CheckedPolicy, Kind, PolicyText, Seen, check_named, check_resource, read_documents,
+    target, waivers,
+};
+
+/// One of the two controllers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Part {
+    /// The HPA that KEDA generates, behind KEDA's metrics server.
+    Hpa { target: TargetName, object: Box<ScaledObject>, controller: ControllerSettings },
+    /// Between 0 and the fewest replicas.
+    Activation { target: TargetName, object: Box<ScaledObject> },
+}
+
+impl Part {
+    pub(super) fn policy(&self, schedule: Schedule) -> Box<dyn Policy> {
+        match self {
+            Part::Hpa { target, object, controller } => {
+                Box::new(KedaHpa::new(target.clone(), (**object).clone(), *controller, schedule))
+            }
+            Part::Activation { target, object } => {
+                Box::new(Activation::new(target.clone(), (**object).clone(), schedule))
+            }
+        }
+    }
+
+    /// Whether it adds the first replica of a target.
+    pub(super) fn wakes(&self, target: &TargetName) -> bool {
+        matches!(self, Part::Activation { target: of, object } if of == target && !object.pause.whole())
+    }
+}
+
+/// The controllers of `spec`. At one instant the HPA comes first, so that what the activation wants counts.
+pub(super) fn keda(
+    spec: &KedaSpec,
+    place: &Place,
+    policy: &PolicyText<'_>,
+    seen: &Seen<'_>,
+    checked: &mut CheckedPolicy,
+    problems: &mut Problems,
+) {
+    let controller = spec.controller.settings();
+    let read = read(spec, place, policy, &controller, &mut checked.waived, problems);
+    let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
+    check_named(read.named(), &target, &spec.target.place, problems);
+    check_triggers(&read, &target, place, seen, problems);
+    let object = Box::new(read.object);
+    let (activation, hpa) = (format!("keda/{target}"), format!("keda-hpa/{target}"));
+    let period = object.polling_interval;
+    let one = |name: &str, period: Span, offset: Option<Span>, part: Part| CheckedController {
+        name: name.to_owned(),
+        place: place.clone(),
+        period,
+        offset,
+        kind: Kind::Keda(part),
+    };
+    if !object.pause.whole() {
+        let part = Part::Hpa { target: target.clone(), object: object.clone(), controller };
+        let (period, offset) = (spec.controller.sync_period.0, spec.controller.offset);
+        checked.controllers.push(one(&hpa, period, offset, part));
+        checked.layers.push(vec![hpa, activation.clone()]);
+    }
+    let part = Part::Activation { target, object };
+    checked.controllers.push(one(&activation, period, spec.offset, part));
+}
+
+/// The object by a manifest or by our own keys.
+struct Read {
+    object: ScaledObject,
+    manifest: Option<ManifestKeda>,
+}
+
+impl Read {
+    fn named(&self) -> Option<&scaletwin_core::control::ObjectName> {
+        self.manifest.as_ref().map(|manifest| &manifest.target)
+    }
+}
+
+fn read(
+    spec: &KedaSpec,
+    place: &Place,
+    policy: &PolicyText<'_>,
+    controller: &ControllerSettings,
+    waived: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<Read> {
+    let Some(path) = &spec.manifest else {
+        if !spec.waive.is_empty() || !spec.bind.is_empty() {
+            problems.error(place, "waive: and bind: are about a manifest, and there is none");
+        }
+        return spec.check(controller, problems).map(|object| Read { object, manifest: None });
+    };
+    spec.refuse_own_keys(problems);
+    let documents = read_documents(path, policy);
+    let read = documents.and_then(|documents| {
+        let node = only(&documents, "ScaledObject", &path.place)?;
+        manifest::read(node, &spec.waive, &spec.bind, controller)
+    });
+    match read {
+        Ok((manifest, coverage)) => {
+            waived.extend(waivers(path, coverage));
+            Some(Read { object: manifest.object.clone(), manifest: Some(manifest) })
+        }
+        Err(more) => {
+            problems.extend(more);
+            None
+        }
+    }
+}
+
+/// Every trigger has its signal, and something can wake the target.
+fn check_triggers(read: &Read, target: &TargetName, place: &Place, seen: &Seen<'_>, problems: &mut Problems) {
+    for trigger in &read.object.triggers {
+        match &trigger.source {
+            Source::Resource(metric) => check_resource(metric, target, place, seen, problems),
+            Source::Signal(source) => check_signal(&source.signal, read, place, seen, problems),
+            Source::Cron { .. } => {}
+        }
+    }
+    let asleep = |trigger: &Trigger| needs_replicas(trigger, seen);
+    if read.object.min_replicas == 0 && read.object.triggers.iter().all(asleep) {
+        let message = format!(
+            "all triggers measure the replicas of {target}: at 0 replicas there is nothing to see, and nothing wakes it"
+        );
+        problems.push(Problem::warning(place, message).hint(
+            "add a trigger that sees waiting requests, such as interceptor_pending_request_count or external_push",
+        ));
+    }
+}
+
+fn check_signal(name: &str, read: &Read, place: &Place, seen: &Seen<'_>, problems: &mut Problems) {
+    let query = read.manifest.as_ref().and_then(|manifest| manifest.queries.get(name));
+    match seen.signals.iter().find(|signal| signal.name == *name) {
+        None => {
+            let of = query.map_or(String::new(), |query| format!(", which stands for {query}"));
+            let problem =
+                Problem::error(place, format!("the trigger's signal {name:?} is bound to nothing{of}"));
+            problems.push(problem.hint(format!(
+                "add to the scenario, with its series:\n          signals:\n            {name}: {{series: interceptor_pending_request_count}}"
+            )));
+        }
+        Some(found) if found.per == Per::Pod => {
+            let problem =
+                Problem::error(place, format!("the trigger's signal {name:?} is one value for each pod"));
+            problems.push(problem.hint("KEDA fails on more than one: remove per: pod from the signal"));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Whether a trigger says nothing about a target without replicas.
+fn needs_replicas(trigger: &Trigger, seen: &Seen<'_>) -> bool {
+    match &trigger.source {
+        Source::Signal(source) if source.push => false,
+        Source::Signal(_) => {
+            let Some(MetricQuery::Signal { name }) = trigger.query() else { return false };
+            let found = seen.signals.iter().find(|signal| signal.name == name);
+            found
+                .and_then(|found| signal(&found.series))
+                .is_some_and(|known| known.scope == SignalScope::Replica)
+        }
+        Source::Cron { .. } => false,
+        Source::Resource(_) => false,
+    }
+}
