@@ -10,6 +10,7 @@
 //! | `fleet_events` | replicas and nodes come and go |
 //! | `measure` | scrapes, windows, figures of the fleet |
 //! | `plant` | what controllers see and do |
+//! | `replacement` | nodes that come in place of others |
 //! | `run` | a run from start to record, with snapshots |
 
 pub mod event;
@@ -18,6 +19,7 @@ mod gateway;
 mod inflight;
 mod measure;
 mod plant;
+mod replacement;
 pub mod replica;
 pub mod run;
 pub mod settings;
@@ -102,6 +104,8 @@ struct State {
     window_start: Time,
     /// What was billed at the start of the window, by pool. Below 0 after a warm-up that ended within it.
     window_bill: Vec<i128>,
+    /// Nodes that come in place of others.
+    replacements: Vec<replacement::Replacement>,
     /// Signals that controllers have published.
     published: std::collections::BTreeMap<String, f64>,
 }

@@ -321,6 +321,7 @@ impl State {
             last_progress: Time::ZERO,
             window_start: Time::ZERO,
             window_bill: vec![0; pools],
+            replacements: Vec::new(),
             published: Default::default(),
         }
     }
