@@ -1,4 +1,7 @@
 //! Kubernetes' own autoscalers and those built on them.
 
+pub mod cluster_autoscaler;
 pub mod hpa;
+pub mod karpenter;
 pub mod manifest;
+pub mod placement;

@@ -2,7 +2,9 @@
 
 use scaletwin_core::input::{Fields, ReadKeys};
 
+use crate::kubernetes::cluster_autoscaler::spec::ClusterAutoscalerSpec;
 use crate::kubernetes::hpa::spec::HpaSpec;
+use crate::kubernetes::karpenter::spec::KarpenterSpec;
 use crate::rules::fixed::FixedSpec;
 use crate::rules::node_provisioner::NodeProvisionerSpec;
 
@@ -58,6 +60,13 @@ pub fn policies() -> Vec<Entry> {
             Label::Own,
             NodeProvisionerSpec::fields(),
         ),
+        entry(
+            "cluster-autoscaler",
+            "Cluster Autoscaler, Kubernetes 1.36.1",
+            Label::FromSource,
+            ClusterAutoscalerSpec::fields(),
+        ),
+        entry("karpenter", "Karpenter core 1.14", Label::FromSource, KarpenterSpec::fields()),
     ]
 }
 
@@ -71,5 +80,9 @@ scaletwin_core::kinds! {
         Fixed(FixedSpec) = "static",
         /// A simple node autoscaler.
         NodeProvisioner(NodeProvisionerSpec) = "node-provisioner",
+        /// The Cluster Autoscaler of Kubernetes.
+        ClusterAutoscaler(ClusterAutoscalerSpec) = "cluster-autoscaler",
+        /// Karpenter.
+        Karpenter(KarpenterSpec) = "karpenter",
     }
 }
