@@ -22,6 +22,8 @@ use serde::Serialize;
 
 use super::{PolicyText, choose, unknown};
 
+mod nodes;
+
 /// What a policy can be about.
 pub(super) struct Seen<'a> {
     pub clusters: &'a [ClusterSettings],
@@ -54,6 +56,7 @@ enum Kind {
     Hpa { target: TargetName, settings: HpaSettings, controller: ControllerSettings },
     Fixed { target: TargetName, replicas: i32 },
     NodeProvisioner { cluster: String, idle_timeout: Span },
+    Nodes(nodes::CheckedNodes),
 }
 
 impl CheckedController {
@@ -70,11 +73,18 @@ impl CheckedController {
             Kind::NodeProvisioner { cluster, idle_timeout } => {
                 Box::new(NodeProvisioner::new(cluster.clone(), schedule, *idle_timeout))
             }
+            Kind::Nodes(checked) => checked.policy(schedule, seed),
         }
     }
 }
 
 impl CheckedPolicy {
+    /// A controller, having noted what was waived in its manifest.
+    fn take(&mut self, controller: CheckedController, waived: Vec<String>) -> CheckedController {
+        self.waived.extend(waived);
+        controller
+    }
+
     /// The controllers for a seed.
     pub(crate) fn build(&self, seed: Seed) -> Result<Controllers, LayeringError> {
         let build = |checked: &CheckedController| Controller {
@@ -86,7 +96,11 @@ impl CheckedPolicy {
 
     /// Whether a controller adds nodes to this cluster.
     pub(super) fn adds_nodes(&self, name: &str) -> bool {
-        let adds = |kind: &Kind| matches!(kind, Kind::NodeProvisioner { cluster, .. } if cluster == name);
+        let adds = |kind: &Kind| match kind {
+            Kind::NodeProvisioner { cluster, .. } => cluster == name,
+            Kind::Nodes(checked) => checked.cluster() == name,
+            Kind::Hpa { .. } | Kind::Fixed { .. } => false,
+        };
         self.controllers.iter().any(|controller| adds(&controller.kind))
     }
 
@@ -96,7 +110,7 @@ impl CheckedPolicy {
             // It leaves a target at zero alone that it has not scaled to zero itself.
             Kind::Hpa { .. } => false,
             Kind::Fixed { target: of, replicas } => of == target && *replicas > 0,
-            Kind::NodeProvisioner { .. } => false,
+            Kind::NodeProvisioner { .. } | Kind::Nodes(_) => false,
         };
         self.controllers.iter().any(|controller| wakes(&controller.kind))
     }
@@ -109,6 +123,14 @@ pub(super) fn check(policy: &PolicyText<'_>, seen: &Seen<'_>, problems: &mut Pro
             PolicySpec::Hpa(spec) => hpa(spec, &written.place, policy, seen, &mut checked.waived, problems),
             PolicySpec::Fixed(spec) => fixed(spec, &written.place, seen, problems),
             PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, &written.place, seen, problems),
+            PolicySpec::ClusterAutoscaler(spec) => {
+                let found = nodes::cluster_autoscaler(spec, &written.place, policy, seen, problems);
+                found.map(|(controller, waived)| checked.take(controller, waived))
+            }
+            PolicySpec::Karpenter(spec) => {
+                let found = nodes::karpenter(spec, &written.place, policy, seen, problems);
+                found.map(|(controller, waived)| checked.take(controller, waived))
+            }
         };
         checked.controllers.extend(controller);
     }
