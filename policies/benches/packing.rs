@@ -41,7 +41,7 @@ fn pods(names: &[String]) -> Vec<Pod<'_>> {
     let cores = [250, 500, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 16_000];
     let shape = |number: usize| Resources {
         cpu_milli: cores[number % 10],
-        memory_bytes: (1 + number as i64 % 10) << 30,
+        memory_bytes: (1i64..=10).nth(number % 10).expect("ten shapes") << 30,
         gpu_milli: 0,
     };
     let pod = |(number, name)| {

@@ -107,7 +107,11 @@ fn read_flags(reader: &mut Reader, nodes: &[Node], deployment: &Node) -> Option<
     let mut keys: Vec<Entry> = Vec::new();
     for flag in HONOURED {
         if let Some(node) = fields.honour(reader, flag) {
-            keys.push(key(flag, node));
+            let key = key(flag, node);
+            // Of a flag and its older name the flag counts.
+            if !keys.iter().any(|known| known.key == key.key) {
+                keys.push(key);
+            }
         }
     }
     fields.without_effect(reader, &WITHOUT_EFFECT);

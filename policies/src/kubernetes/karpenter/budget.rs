@@ -135,7 +135,7 @@ impl Cron {
         let (month, day) = month_and_day(days);
         // 1970-01-01 was a Thursday.
         let weekday = (days + 4).rem_euclid(7);
-        let has = |place: usize, value: i64| self.fields[place].0 >> value & 1 == 1;
+        let has = |place: usize, value: i64| (self.fields[place].0 >> value) & 1 == 1;
         let (of_month, of_week) = (has(2, day), has(4, weekday));
         // If both are restricted, one of them is enough.
         let either =

@@ -102,7 +102,7 @@ impl<'a> Scheduler<'a, '_> {
         if known == next {
             self.memory.push(Known::default());
         }
-        if let Some(room) = self.into_room(shape, known) {
+        if let Some(room) = self.in_room(shape, known) {
             return Spot::Room(room);
         }
         self.onto_claim(shape, known)
@@ -110,7 +110,7 @@ impl<'a> Scheduler<'a, '_> {
             .map_or(Spot::Nowhere, Spot::Claim)
     }
 
-    fn into_room(&mut self, shape: &Shape<'a>, known: usize) -> Option<usize> {
+    fn in_room(&mut self, shape: &Shape<'a>, known: usize) -> Option<usize> {
         let rooms = &mut self.rooms.0;
         let from = self.memory[known].rooms;
         let found = (from..rooms.len()).find(|place| rooms[*place].take(shape));
