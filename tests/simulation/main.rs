@@ -2,6 +2,7 @@
 
 mod library;
 mod luck;
+mod nodes;
 mod random;
 mod relations;
 mod running;
