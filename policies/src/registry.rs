@@ -8,7 +8,9 @@ use crate::cloud::aws_step_scaling::AwsStepScalingSpec;
 use crate::cloud::aws_target_tracking::AwsTargetTrackingSpec;
 use crate::cloud::oci::OciSpec;
 use crate::composite::CompositeSpec;
+use crate::kubernetes::cluster_autoscaler::spec::ClusterAutoscalerSpec;
 use crate::kubernetes::hpa::spec::HpaSpec;
+use crate::kubernetes::karpenter::spec::KarpenterSpec;
 use crate::kubernetes::keda::spec::KedaSpec;
 use crate::kubernetes::knative::spec::KpaSpec;
 use crate::kubernetes::vpa::VpaSpec;
@@ -125,6 +127,13 @@ pub fn policies() -> Vec<Entry> {
             Label::Own,
             NodeProvisionerSpec::fields(),
         ),
+        entry(
+            "cluster-autoscaler",
+            "Cluster Autoscaler, Kubernetes 1.36.1",
+            Label::FromSource,
+            ClusterAutoscalerSpec::fields(),
+        ),
+        entry("karpenter", "Karpenter core 1.14", Label::FromSource, KarpenterSpec::fields()),
     ]
 }
 
@@ -168,5 +177,9 @@ scaletwin_core::kinds! {
         Idle(IdleSpec) = "idle",
         /// A simple node autoscaler.
         NodeProvisioner(NodeProvisionerSpec) = "node-provisioner",
+        /// The Cluster Autoscaler of Kubernetes.
+        ClusterAutoscaler(ClusterAutoscalerSpec) = "cluster-autoscaler",
+        /// Karpenter.
+        Karpenter(KarpenterSpec) = "karpenter",
     }
 }

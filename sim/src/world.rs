@@ -13,6 +13,7 @@
 //! | `load` | load as it is reported to controllers |
 //! | `measure` | scrapes, windows, figures of the fleet |
 //! | `plant` | what controllers see and do |
+//! | `replacement` | nodes that come in place of others |
 //! | `run` | a run from start to record, with snapshots |
 
 pub mod event;
@@ -22,6 +23,7 @@ mod inflight;
 mod load;
 mod measure;
 mod plant;
+mod replacement;
 pub mod replica;
 mod routing;
 pub mod run;
@@ -124,6 +126,8 @@ struct State {
     /// Signals that controllers have published: name, labels and value.
     published: Vec<(String, std::collections::BTreeMap<String, String>, f64)>,
     start_ups: StartUps,
+    /// Nodes that come in place of others.
+    replacements: Vec<replacement::Replacement>,
 }
 
 /// The state of a service.

@@ -7,6 +7,7 @@ mod keda;
 mod knative;
 mod library;
 mod luck;
+mod nodes;
 mod promql;
 mod random;
 mod ray_serve;

@@ -117,6 +117,9 @@ pub struct PlacedPod {
     pub name: String,
     /// The target it belongs to.
     pub target: TargetName,
+    /// The node pool it has to run in, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// What it requests.
     pub requests: Resources,
     /// Whether it is being deleted.

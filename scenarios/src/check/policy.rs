@@ -4,6 +4,7 @@ mod cloud;
 mod composite;
 mod guards;
 mod keda;
+mod nodes;
 mod rules;
 mod serving;
 
@@ -88,6 +89,7 @@ enum Kind {
     Rule(rules::Rule),
     Cloud(cloud::Cloud),
     Composite(composite::Parts),
+    Nodes(nodes::CheckedNodes),
 }
 
 impl CheckedController {
@@ -122,11 +124,18 @@ impl CheckedController {
             Kind::Rule(rule) => rule.policy(schedule),
             Kind::Cloud(cloud) => cloud.policy(schedule),
             Kind::Composite(parts) => parts.policy(schedule, seed),
+            Kind::Nodes(checked) => checked.policy(schedule, seed),
         }
     }
 }
 
 impl CheckedPolicy {
+    /// A controller, having noted what was waived in its manifest.
+    fn take(&mut self, controller: CheckedController, waived: Vec<String>) -> CheckedController {
+        self.waived.extend(waived);
+        controller
+    }
+
     /// The controllers for a seed.
     pub(crate) fn build(&self, seed: Seed) -> Result<Controllers, LayeringError> {
         let build = |checked: &CheckedController| Controller {
@@ -143,7 +152,12 @@ impl CheckedPolicy {
 
     /// Whether a controller adds nodes to this cluster.
     pub(super) fn adds_nodes(&self, name: &str) -> bool {
-        let adds = |kind: &Kind| matches!(kind, Kind::NodeProvisioner { cluster, .. } if cluster == name);
+        let adds = |kind: &Kind| match kind {
+            Kind::NodeProvisioner { cluster, .. } => cluster == name,
+            Kind::Nodes(checked) => checked.cluster() == name,
+            // These are about replicas.
+            _ => false,
+        };
         self.controllers.iter().any(|controller| adds(&controller.kind))
     }
 
@@ -164,7 +178,7 @@ impl Kind {
             // These change no number of replicas.
             Kind::Vpa { .. } | Kind::Wva { .. } => false,
             Kind::Fixed { target: of, replicas } => of == target && *replicas > 0,
-            Kind::NodeProvisioner { .. } => false,
+            Kind::NodeProvisioner { .. } | Kind::Nodes(_) => false,
             Kind::Keda(part) => part.wakes(target),
             Kind::Rule(rule) => rule.wakes(target),
             Kind::Cloud(cloud) => cloud.wakes(target),
@@ -215,6 +229,14 @@ fn controller(
         PolicySpec::Schedule(spec) => rules::schedule(spec, place, seen, problems),
         PolicySpec::Idle(spec) => rules::idle(spec, place, seen, problems),
         PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, place, seen, problems),
+        PolicySpec::ClusterAutoscaler(spec) => {
+            let found = nodes::cluster_autoscaler(spec, place, policy, seen, problems);
+            found.map(|(controller, waived)| checked.take(controller, waived))
+        }
+        PolicySpec::Karpenter(spec) => {
+            let found = nodes::karpenter(spec, place, policy, seen, problems);
+            found.map(|(controller, waived)| checked.take(controller, waived))
+        }
     }
 }
 

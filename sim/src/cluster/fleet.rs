@@ -472,6 +472,14 @@ impl Fleet {
         Ok(())
     }
 
+    /// Lets a node take pods again, unless it is gone or the provider takes it back.
+    pub fn uncordon(&mut self, name: &str) {
+        let Ok(entity) = self.find_node(name) else { return };
+        if let Some(mut node) = self.world.get_mut::<Node>(entity).filter(|node| node.reclaim.is_none()) {
+            node.cordoned = false;
+        }
+    }
+
     /// Gives a node back. Its replicas have been removed before. Its number.
     ///
     /// # Errors
@@ -552,6 +560,7 @@ impl Fleet {
             Some(PlacedPod {
                 name: self.replica_name(id)?,
                 target: self.deployment(place).target.clone(),
+                pool: self.deployment(place).pool.clone(),
                 requests: self.deployment(place).requests,
                 deleted: self.world.get::<Replica>(entity)?.deleted.is_some(),
             })

@@ -201,6 +201,7 @@ impl World {
     pub(super) fn node_is_ready(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
         if self.fleet.node_ready(node, calendar.now()) {
             self.state.last_progress = calendar.now();
+            self.replacement_is_ready(node, calendar);
             calendar.soon(Phase::Place, Event::Lifecycle);
             if let Some((pool, ordinal)) = self.fleet.place_of_node(node) {
                 self.plan_reclaim(node, pool, ordinal, calendar);
@@ -285,8 +286,12 @@ impl World {
         Ok(())
     }
 
-    /// Launches a node of a pool.
-    pub(super) fn launch_node(&mut self, pool: usize, calendar: &mut Calendar<Event>) -> Result<(), String> {
+    /// Launches a node of a pool. Gives its number.
+    pub(super) fn launch_node(
+        &mut self,
+        pool: usize,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<NodeId, String> {
         let now = calendar.now();
         let (id, ordinal) = self.fleet.launch(pool, now)?;
         let law = &self.fleet.pool(pool).1.provisioning;
@@ -295,7 +300,7 @@ impl World {
             Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY)),
         );
         calendar.at(ready, Phase::Complete, Event::NodeReady(id));
-        Ok(())
+        Ok(id)
     }
 
     /// Takes a node out of scheduling and lets its replicas go.
@@ -317,6 +322,7 @@ impl World {
         }
         let node = self.fleet.delete_node(name, calendar.now())?;
         self.forget_node(node, calendar);
+        self.replacements_without();
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use scaletwin_core::units::{Span, Time};
 use super::event::Event;
 use super::settings::{DeploymentModel, EngineSettings};
 use super::{World, WorldError};
-use crate::cluster::entities::ReplicaId;
+use crate::cluster::entities::{NodeId, ReplicaId};
 use crate::engine::{Calendar, Phase};
 use crate::scrape::history::Subject;
 use crate::scrape::promql::EvalError;
@@ -318,7 +318,7 @@ impl SimPlant<'_> {
                 }
                 Ok(())
             }
-            Action::LaunchNodes(launch) => self.launch(launch),
+            Action::LaunchNodes(launch) => self.launch(launch).map(drop),
             Action::DrainNode { node, .. } => world.drain_node(node, self.calendar),
             Action::DeleteNode { node, .. } => world.delete_node(node, self.calendar),
             Action::SetAdmission { service, admission } => {
@@ -329,13 +329,18 @@ impl SimPlant<'_> {
             }
             Action::Hold { .. } => Ok(()),
             Action::SetRequests { .. } => Err("changing requests is not modelled".to_owned()),
-            Action::ReplaceNodes { .. } => {
-                Err("replacing nodes is not modelled; launch and drain them".to_owned())
+            Action::ReplaceNodes { launch, drain } => {
+                for name in drain {
+                    self.world.fleet.replicas_on(name)?;
+                }
+                let coming = self.launch(launch)?;
+                self.world.replace_nodes(coming, drain)
             }
         }
     }
 
-    fn launch(&mut self, launch: &Launch) -> Result<(), String> {
+    /// Launches nodes. Gives their numbers.
+    fn launch(&mut self, launch: &Launch) -> Result<Vec<NodeId>, String> {
         let found = self.world.fleet.find_pool(&launch.cluster, &launch.pool);
         let pool = found.ok_or_else(|| format!("there is no pool {}/{}", launch.cluster, launch.pool))?;
         let settings = self.world.fleet.pool(pool).1;
@@ -349,12 +354,12 @@ impl SimPlant<'_> {
             return Err(format!("pool {} is {}", launch.pool, settings.capacity_type.name()));
         }
         self.world.fleet.check_room(pool, launch.count)?;
+        let mut nodes = Vec::new();
         for launched in 0..launch.count {
-            self.world
-                .launch_node(pool, self.calendar)
-                .map_err(|why| format!("launched {launched} of {}: {why}", launch.count))?;
+            let node = self.world.launch_node(pool, self.calendar);
+            nodes.push(node.map_err(|why| format!("launched {launched} of {}: {why}", launch.count))?);
         }
-        Ok(())
+        Ok(nodes)
     }
 }
 

@@ -352,6 +352,7 @@ impl State {
             window_start: Time::ZERO,
             window_bill: 0.0,
             collections: Default::default(),
+            replacements: Vec::new(),
             published: Default::default(),
             start_ups: Default::default(),
         }

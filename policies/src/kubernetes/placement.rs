@@ -1,0 +1,137 @@
+//! Pods and the room they find: what node autoscalers simulate before they add or remove a node.
+//!
+//! A pod fits where its requests do, in the node pool that it names. What real simulations check besides (taints,
+//! affinities, volumes, ports, disruption budgets) is not in the view of nodes; a budget would belong to
+//! [`Rooms::move_all`], which is asked about all pods of a node at once.
+
+use scaletwin_core::control::{NodeView, NodesView, PendingPod, Resources};
+use scaletwin_core::units::Time;
+
+/// What decides where a pod fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape<'a> {
+    /// What it requests.
+    pub requests: Resources,
+    /// The node pool it has to run in, if it names one.
+    pub pool: Option<&'a str>,
+}
+
+impl Shape<'_> {
+    /// Whether it may run in `pool`, on a node with so much left.
+    #[must_use]
+    pub fn fits(&self, pool: &str, free: &Resources) -> bool {
+        self.pool.is_none_or(|wanted| wanted == pool) && self.requests.fits(free)
+    }
+}
+
+/// A pod to be placed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pod<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The target it belongs to.
+    pub target: &'a str,
+    /// Since when it waits.
+    pub since: Time,
+    /// What decides where it fits.
+    pub shape: Shape<'a>,
+}
+
+impl<'a> Pod<'a> {
+    /// A pod that waits.
+    #[must_use]
+    pub fn waiting(pod: &'a PendingPod) -> Pod<'a> {
+        let shape = Shape { requests: pod.requests, pool: pod.pool.as_deref() };
+        Pod { name: &pod.name, target: pod.target.as_str(), since: pod.since, shape }
+    }
+
+    /// The pods on a node that would have to move: those that are not being deleted.
+    pub fn on(node: &'a NodeView) -> impl Iterator<Item = Pod<'a>> {
+        node.pods.iter().filter(|pod| !pod.deleted).map(|pod| Pod {
+            name: &pod.name,
+            target: pod.target.as_str(),
+            since: Time::ZERO,
+            shape: Shape { requests: pod.requests, pool: pod.pool.as_deref() },
+        })
+    }
+}
+
+/// A node with what is left of it, and the pods that a simulation has moved there.
+#[derive(Debug, Clone)]
+pub struct Room<'a> {
+    /// The node.
+    pub node: &'a NodeView,
+    /// What its pods leave, those being deleted included.
+    pub free: Resources,
+    /// What was moved there.
+    pub moved: Vec<Shape<'a>>,
+}
+
+impl<'a> Room<'a> {
+    /// The room of a node as it is.
+    #[must_use]
+    pub fn of(node: &'a NodeView) -> Room<'a> {
+        let free = node.pods.iter().fold(node.allocatable, |free, pod| free.minus(&pod.requests));
+        Room { node, free, moved: Vec::new() }
+    }
+
+    /// Puts a pod there if it fits. Whether it does.
+    pub fn take(&mut self, shape: &Shape<'a>) -> bool {
+        let fits = shape.fits(&self.node.pool, &self.free);
+        if fits {
+            self.free = self.free.minus(&shape.requests);
+            self.moved.push(*shape);
+        }
+        fits
+    }
+}
+
+/// Nodes in the order in which they are tried.
+#[derive(Debug, Clone, Default)]
+pub struct Rooms<'a>(pub Vec<Room<'a>>);
+
+impl<'a> Rooms<'a> {
+    /// Puts a pod into the first room that fits. Whether there is one.
+    pub fn take(&mut self, shape: &Shape<'a>) -> bool {
+        self.0.iter_mut().any(|room| room.take(shape))
+    }
+
+    /// Takes the node at `place` away and moves its pods into the other rooms that `may` take some. Where one finds
+    /// none, everything stays as it was. Whether all found one.
+    pub fn move_all(&mut self, place: usize, may: impl Fn(&NodeView) -> bool) -> bool {
+        let leaving = &self.0[place];
+        let pods: Vec<Shape<'a>> =
+            Pod::on(leaving.node).map(|pod| pod.shape).chain(leaving.moved.iter().copied()).collect();
+        let mut moves: Vec<(usize, Shape<'a>)> = Vec::with_capacity(pods.len());
+        for pod in &pods {
+            let others = self.0.iter_mut().enumerate();
+            let mut open = others.filter(|(other, room)| *other != place && may(room.node));
+            match open.find_map(|(other, room)| room.take(pod).then_some(other)) {
+                Some(other) => moves.push((other, *pod)),
+                None => {
+                    self.undo(&moves);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn undo(&mut self, moves: &[(usize, Shape<'a>)]) {
+        for (place, pod) in moves.iter().rev() {
+            let room = &mut self.0[*place];
+            room.moved.pop();
+            room.free = room.free.plus(&pod.requests);
+        }
+    }
+}
+
+/// The nodes of a cluster, in the order of the view.
+pub fn nodes_of<'a>(view: &'a NodesView, cluster: &str) -> Vec<&'a NodeView> {
+    view.nodes.iter().filter(|node| node.cluster == cluster).collect()
+}
+
+/// The pods that wait for a node of a cluster, oldest first.
+pub fn waiting_for<'a>(view: &'a NodesView, cluster: &str) -> Vec<Pod<'a>> {
+    view.pending.iter().filter(|pod| pod.cluster == cluster).map(Pod::waiting).collect()
+}
