@@ -291,11 +291,11 @@ mod tests {
             now in 0i64..4_000_000_000_000_000_000,
         ) {
             let now = Civil::from_unix_nanos(now);
-            if let Ok(cron) = Cron::parse(&text, "Australia/Lord_Howe") {
-                if let Some(next) = cron.next_after(now) {
-                    prop_assert!(next > now);
-                    prop_assert!(cron.next_after(next).is_none_or(|after| after > next));
-                }
+            if let Ok(cron) = Cron::parse(&text, "Australia/Lord_Howe")
+                && let Some(next) = cron.next_after(now)
+            {
+                prop_assert!(next > now);
+                prop_assert!(cron.next_after(next).is_none_or(|after| after > next));
             }
         }
     }
