@@ -1,6 +1,6 @@
 //! Figures for people: three digits, with units.
 
-use scaletwin_core::record::{Elasticity, Outcome, OutcomeCounts};
+use scaletwin_core::record::{Elasticity, Outcome, OutcomeCounts, StageSummary};
 
 /// Seconds in the unit that fits: `82.3 s`, `41.3 ms`, `12 µs`.
 pub(crate) fn seconds(value: f64) -> String {
@@ -91,6 +91,12 @@ pub(crate) fn elasticity_line(elasticity: &Elasticity) -> String {
         percent(elasticity.tau_o),
         percent(elasticity.instability),
     )
+}
+
+/// What the time from decision to ready was made of, stage by stage.
+pub(crate) fn stages_line(stages: &[StageSummary]) -> String {
+    let parts = stages.iter().map(|stage| format!("{} {}", stage.name, seconds(stage.mean_seconds)));
+    format!("a start on average: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
 /// An instant of a run as hours, minutes and seconds.

@@ -106,6 +106,7 @@ fn write_service(page: &mut String, record: &RunRecord, place: usize) -> std::fm
     }
     write_charts(page, record, place)?;
     write_latencies(page, record, place)?;
+    write_starts(page, record, place)?;
     for deployment in &service.deployments {
         if let Some(elasticity) = &deployment.elasticity {
             let line = elasticity_line(elasticity);
@@ -262,6 +263,36 @@ fn write_latencies(page: &mut String, record: &RunRecord, place: usize) -> std::
         count(requests.arrived),
         outcomes(requests)
     )
+}
+
+/// What starts of replicas were made of: a bar for each stage.
+fn write_starts(page: &mut String, record: &RunRecord, place: usize) -> std::fmt::Result {
+    for deployment in &record.summary.services[place].deployments {
+        let stages = &deployment.cold_starts.stages;
+        let longest = stages.iter().map(|stage| stage.p95_seconds).fold(0.0, f64::max);
+        if stages.is_empty() || longest <= 0.0 {
+            continue;
+        }
+        let (name, starts) = (escaped(&deployment.name), count(deployment.cold_starts.count));
+        writeln!(
+            page,
+            "<h3>What a start of {name} is made of</h3><p>{starts} starts. Dark: the mean; light: the 95th percentile.</p><table class=\"bars\"><thead><tr><th>stage</th><th></th><th>mean</th><th>p95</th></tr></thead><tbody>"
+        )?;
+        for stage in stages {
+            let share = |value: f64| value / longest * 100.0;
+            writeln!(
+                page,
+                "<tr><th>{}</th><td><i style=\"width:{:.1}%\"></i><b style=\"width:{:.1}%\"></b></td><td>{}</td><td>{}</td></tr>",
+                escaped(&stage.name),
+                share(stage.p95_seconds),
+                share(stage.mean_seconds),
+                seconds(stage.mean_seconds),
+                seconds(stage.p95_seconds),
+            )?;
+        }
+        writeln!(page, "</tbody></table>")?;
+    }
+    Ok(())
 }
 
 fn write_cost(page: &mut String, record: &RunRecord) -> std::fmt::Result {

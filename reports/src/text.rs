@@ -7,7 +7,7 @@ use scaletwin_core::record::{LatencySummary, ObjectiveResult, RunRecord, Service
 use crate::Scaling;
 use crate::figures::{
     clock, count, digits, dollars, elasticity_line, energy, outcomes, percent, quantile, seconds,
-    seconds_or_dash,
+    seconds_or_dash, stages_line,
 };
 use crate::verdict::{Worst, words, worst};
 
@@ -162,6 +162,9 @@ fn write_service(text: &mut String, service: &ServiceSummary) -> std::fmt::Resul
         match deployment.cost_usd {
             Some(cost) => writeln!(text, "; {}", dollars(cost))?,
             None => text.push('\n'),
+        }
+        if !deployment.cold_starts.stages.is_empty() {
+            writeln!(text, "    {}", stages_line(&deployment.cold_starts.stages))?;
         }
         if let Some(elasticity) = &deployment.elasticity {
             writeln!(text, "    {}", elasticity_line(elasticity))?;
