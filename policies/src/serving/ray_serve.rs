@@ -3,7 +3,7 @@
 //! | module | part of Ray |
 //! |---|---|
 //! | [`metrics`] | series over time and their total: `serve/_private/metrics_utils` |
-//! | [`decide`] | the default policy with delays and bounds: `serve/autoscaling_policy.py` |
+//! | [`mod@decide`] | the default policy with delays and bounds: `serve/autoscaling_policy.py` |
 //! | [`spec`] | what a user sets: `serve/config.py` |
 //! | [`manifest`] | Serve config files |
 //!

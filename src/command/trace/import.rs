@@ -30,7 +30,7 @@ enum System {
 struct Query {
     /// Its address, such as http://localhost:9090
     url: String,
-    /// A rate of requests per second, such as sum(rate(vllm:request_success_total[1m])); or, for a distribution, the
+    /// A rate of requests per second, such as `sum(rate(vllm:request_success_total[1m]))`; or, for a distribution, the
     /// increase of the buckets of a histogram by le
     #[arg(long, value_name = "PROMQL")]
     query: String,
