@@ -33,7 +33,7 @@ pub struct EventQueue<E> {
     /// (key, slot), a heap.
     heap: Vec<(Key, u32)>,
     /// Whether the event at the top was taken: the next one that is added goes there, which is cheaper than to fill the
-    /// place from the end first. What was taken mostly plans its next event at once.
+    /// place from the end first. What was taken mostly plans its next event within the same instant.
     vacant: bool,
     slots: Vec<Slot<E>>,
     empty: Vec<u32>,
@@ -67,9 +67,12 @@ impl<E: Copy> EventQueue<E> {
 
     /// The key of the next event.
     #[inline]
-    pub fn next_key(&mut self) -> Option<Key> {
-        self.fill_top();
-        self.heap.first().map(|(key, _)| *key)
+    #[must_use]
+    pub fn next_key(&self) -> Option<Key> {
+        match self.heap.as_slice() {
+            [_, below @ ..] if self.vacant => below.iter().take(FAN).map(|(key, _)| *key).min(),
+            heap => heap.first().map(|(key, _)| *key),
+        }
     }
 
     /// Fills the place at the top, if it is vacant.

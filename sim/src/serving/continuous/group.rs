@@ -136,10 +136,16 @@ impl Group {
         None
     }
 
+    /// Whether the last step of anybody who ever was a member and is not passed over yet is one up to `clock`.
+    #[inline]
+    fn may_finish_by(&self, clock: u64) -> bool {
+        self.finishing.peek().is_some_and(|Reverse((at, ..))| *at <= clock)
+    }
+
     /// Takes the members whose last step is that of `clock`, in the order of their tickets.
     pub fn take_finishing(&mut self, clock: u64, sequences: &Sequences) -> Vec<Key> {
         let mut keys = Vec::new();
-        while self.next_finish(sequences) == Some(clock) {
+        while self.may_finish_by(clock) && self.next_finish(sequences) == Some(clock) {
             let Some(Reverse((_, _, key))) = self.finishing.pop() else { break };
             keys.push(key);
         }
