@@ -11,6 +11,7 @@
 //! | `samples` | where series come from |
 //! | `scan`, `query`, `plan` | from a text to a checked plan, with places for errors |
 //! | `evaluate` | the plan at an instant |
+//! | `value`, `errors` | what comes of it |
 //! | `over_range`, `over_vector`, `buckets`, `quantile` | functions |
 //! | `aggregate`, `binary` | operators over series |
 //! | `sums` | compensated sums |
@@ -18,6 +19,7 @@
 mod aggregate;
 mod binary;
 mod buckets;
+mod errors;
 mod evaluate;
 mod labels;
 mod matchers;
@@ -29,14 +31,16 @@ mod query;
 mod samples;
 mod scan;
 mod sums;
+mod value;
 
 use scaletwin_core::input::{Node, Problems, Read, Shape, Value as Written};
 
-pub use evaluate::{EvalError, Sample, Value};
+pub use errors::{EvalError, QueryError};
 pub use labels::Labels;
 pub use matchers::Matcher;
-pub use query::{Query, QueryError};
+pub use query::Query;
 pub use samples::{Point, Samples, Series};
+pub use value::{Sample, Value};
 
 /// Whose rules a query follows, where the major versions of Prometheus differ.
 ///

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::evaluate::{EvalError, Evaluated, Sample};
+use super::errors::{EvalError, Evaluated};
 use super::over_range::sum;
 use super::plan::{Aggregation, Expr, Grouping};
 use super::quantile::{nan_first, quantile};
 use super::sums::{Sum, stays_infinite};
+use super::value::Sample;
 use super::{Labels, PrometheusVersion};
 
 /// The aggregation of each group, in the order in which the groups first appear.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Labels;
-use super::evaluate::{EvalError, Evaluated, Sample, Value};
+use super::errors::{EvalError, Evaluated};
 use super::plan::{Grouping, Matching, Operator, SetOperator, Sides};
+use super::value::{Sample, Value};
 
 impl Operator {
     fn is_comparison(self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::evaluate::Sample;
+use super::value::Sample;
 use super::{Labels, PrometheusVersion};
 
 /// The label of a bucket's upper bound.

@@ -5,71 +5,12 @@ use std::collections::BTreeMap;
 use super::aggregate::aggregate;
 use super::binary::{arithmetic, set};
 use super::buckets::histogram_quantile;
+use super::errors::Evaluated;
 use super::over_range::Run;
 use super::over_vector;
 use super::plan::{Expr, OverRange, Range, Selector};
-use super::{LOOKBACK_MS, Labels, PrometheusVersion, Query, Samples, Series};
-
-/// One value of an instant vector.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// Its labels.
-    pub labels: Labels,
-    /// Its value.
-    pub value: f64,
-}
-
-impl Sample {
-    pub(super) fn new(labels: Labels, value: f64) -> Sample {
-        Sample { labels, value }
-    }
-}
-
-/// What a query gives.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// A number without labels.
-    Scalar(f64),
-    /// A value for each of some series, in the order in which Prometheus gives them.
-    Vector(Vec<Sample>),
-    /// Samples over a time.
-    Matrix(Vec<Series>),
-    /// A text.
-    Text(String),
-}
-
-/// Why a query has no answer at an instant.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum EvalError {
-    /// Two series of the side that may have only one.
-    #[error(
-        "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{one}, {other}];many-to-many matching not allowed: matching labels must be unique on one side"
-    )]
-    ManyToMany {
-        /// The labels that are matched by.
-        group: Labels,
-        /// `left` or `right`.
-        side: &'static str,
-        /// One of the two.
-        one: Labels,
-        /// The other.
-        other: Labels,
-    },
-    /// Several series on one side without a word that this is meant.
-    #[error("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)")]
-    ManyToOne,
-    /// Several results would have the same labels.
-    #[error("multiple matches for labels: grouping labels must ensure unique matches")]
-    NotUnique,
-    /// A vector with the same labels twice.
-    #[error("vector cannot contain metrics with the same labelset")]
-    SameLabels,
-    /// A number of series that is none.
-    #[error("Scalar value {0} overflows int64")]
-    Overflow(f64),
-}
-
-pub(super) type Evaluated<T> = Result<T, EvalError>;
+use super::value::{Sample, Value};
+use super::{EvalError, LOOKBACK_MS, Labels, PrometheusVersion, Query, Samples, Series};
 
 impl Query {
     /// Its answer at `at`, ms since 1970.

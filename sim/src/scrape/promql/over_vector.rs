@@ -2,9 +2,10 @@
 
 use regex::Regex;
 
-use super::evaluate::{Evaluated, Sample};
+use super::errors::Evaluated;
 use super::plan::{Expr, OfValue};
 use super::quantile::nan_first;
+use super::value::Sample;
 
 /// The function of each value; the name of a series goes.
 pub(super) fn map(

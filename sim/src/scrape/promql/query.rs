@@ -16,7 +16,7 @@ use super::plan::{
     SetOperator, Sides, When,
 };
 use super::scan::{Scan, is_shapeless};
-use super::{DEFAULT_STEP_MS, Labels, Matcher, PrometheusVersion};
+use super::{DEFAULT_STEP_MS, Labels, Matcher, PrometheusVersion, QueryError};
 
 /// The most evaluations that one query may take by its subqueries.
 const MOST_EVALUATIONS: i64 = 1_000_000;
@@ -33,28 +33,6 @@ pub struct Query {
 impl PartialEq for Query {
     fn eq(&self, other: &Query) -> bool {
         self.text == other.text && self.version == other.version
-    }
-}
-
-/// Why a text is no query that can be evaluated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueryError {
-    /// What is wrong, without a final stop.
-    pub message: String,
-    /// Where in the text, in bytes from its start, if that is known.
-    pub offset: Option<usize>,
-    /// What to do about it, if there is something to say.
-    pub hint: Option<String>,
-}
-
-impl QueryError {
-    pub(super) fn at(offset: usize, message: impl Into<String>) -> QueryError {
-        QueryError { message: message.into(), offset: Some(offset), hint: None }
-    }
-
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> QueryError {
-        self.hint = Some(hint.into());
-        self
     }
 }
 

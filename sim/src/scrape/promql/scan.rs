@@ -4,7 +4,7 @@
 use promql_parser::parser::{lexer, parse};
 
 use super::PrometheusVersion;
-use super::query::QueryError;
+use super::errors::QueryError;
 
 /// The most words and signs of a query. Deeper nesting than that could not be walked.
 const LONGEST: usize = 2_000;
