@@ -1,5 +1,6 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
+mod bill;
 mod cold_start;
 mod elasticity;
 mod energy;

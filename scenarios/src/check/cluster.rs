@@ -7,11 +7,11 @@ use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
 use scaletwin_hardware::{InstanceType, accelerators, host, instance_type, instance_types};
-use scaletwin_sim::cluster::ledger::Billing;
+use scaletwin_sim::cluster::ledger::{Billing, Commitment, Terms};
 use scaletwin_sim::cluster::settings::{ClusterSettings, NodePower, PoolSettings, SpotSettings};
 
 use super::{check_names, market};
-use crate::spec::cluster::{Capacity, ClusterSpec, NodePoolSpec, SpotSpec};
+use crate::spec::cluster::{Capacity, ClusterSpec, CommitmentSpec, NodePoolSpec, SpotSpec};
 
 /// From launch to ready, seconds: Karpenter on AWS (devfloor9 playbook).
 const PROVISIONING: Law = Law::Uniform { min: 45.0, max: 90.0 };
@@ -68,15 +68,26 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
             gpu_milli: i64::from(gpus) * 1_000,
         },
         accelerator,
-        price_usd_per_hour: at_start.or_else(|| price(spec, known)),
+        terms: Terms {
+            usd_per_hour: at_start.or_else(|| price(spec, known)),
+            billing: Billing { minimum: spec.billing.minimum, granularity: spec.billing.granularity },
+            commitment: spec.commitment.as_ref().map(|written| commitment(spec, written, problems)),
+        },
         prices: history.unwrap_or_default().into_iter().skip(1).collect(),
-        billing: Billing { minimum: spec.billing.minimum, granularity: spec.billing.granularity },
         min_nodes: spec.nodes.min,
         max_nodes: spec.nodes.max,
         provisioning: spec.provisioning.as_ref().map_or(PROVISIONING, |written| written.law.clone()),
         download: spec.download.as_bytes_per_second(),
         spot: spec.spot.as_ref().map(|written| spot(spec, written, folder, problems)),
     })
+}
+
+fn commitment(pool: &NodePoolSpec, spec: &At<CommitmentSpec>, problems: &mut Problems) -> Commitment {
+    if pool.capacity_type == Capacity::Spot {
+        let problem = Problem::error(&spec.place, "nobody commits to spot nodes in advance");
+        problems.push(problem.hint("write capacity_type: reserved, or remove commitment:"));
+    }
+    Commitment { nodes: spec.nodes, usd_per_hour: spec.usd_per_hour.0 }
 }
 
 fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, folder: &Path, problems: &mut Problems) -> SpotSettings {

@@ -57,6 +57,8 @@ scaletwin_core::keys! {
         pub prices: Option<At<PricesSpec>> = None,
         /// How the provider counts a node's time.
         pub billing: BillingSpec = BillingSpec::default(),
+        /// Nodes paid for in advance, as with reserved instances and savings plans.
+        pub commitment: Option<At<CommitmentSpec>> = None,
         /// The power of a node without its GPUs. Default: that of the instance type's provider, by cores and memory.
         pub host_power: Option<At<HostPowerSpec>> = None,
         /// How the provider takes spot nodes back. Without it, it does not.
@@ -131,6 +133,18 @@ scaletwin_core::keys! {
         pub minimum: Span = Span::ZERO,
         /// What is billed of a node is a multiple of this. Default: its time to the nanosecond.
         pub granularity: Span = Span::ZERO,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Nodes paid for in advance: so many of the pool cost this all the time, whether they are there or not. Those beyond
+    /// cost the pool's price.
+    #[derive(Debug, Clone)]
+    pub struct CommitmentSpec {
+        /// How many.
+        pub nodes: u32,
+        /// What one costs, dollars per hour.
+        pub usd_per_hour: NonNegative,
     }
 }
 

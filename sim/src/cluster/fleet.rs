@@ -94,8 +94,7 @@ impl Fleet {
             };
             index.deployments.push(world.spawn(deployment).id());
         }
-        let account =
-            |pool: &PoolSettings| Account::new(deployments.len(), pool.price_usd_per_hour, pool.billing);
+        let account = |pool: &PoolSettings| Account::new(deployments.len(), pool.terms);
         let accounts = pools.iter().map(|(_, pool)| account(pool)).collect();
         world.insert_resource(index);
         world.insert_resource(Settings { deployments: deployments.to_vec(), pools });

@@ -29,18 +29,56 @@ impl Billing {
     }
 }
 
+/// Nodes that are paid for all the time, whether they are there or not.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Commitment {
+    /// How many.
+    pub nodes: u32,
+    /// What one costs, dollars per hour.
+    pub usd_per_hour: f64,
+}
+
+/// What a pool's nodes cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// A node beyond the commitment, dollars per hour.
+    pub usd_per_hour: Option<f64>,
+    /// How the provider counts a node's time.
+    pub billing: Billing,
+    /// What was bought in advance.
+    pub commitment: Option<Commitment>,
+}
+
+impl Terms {
+    /// What each of so many nodes costs, dollars per hour: the mean of those committed and those beyond.
+    fn rate(&self, nodes: u64) -> Option<f64> {
+        let list = self.usd_per_hour?;
+        let Some(commitment) = self.commitment.filter(|_| nodes > 0) else { return Some(list) };
+        let committed = nodes.min(u64::from(commitment.nodes));
+        let beyond = nodes - committed;
+        Some((committed as f64 * commitment.usd_per_hour + beyond as f64 * list) / nodes as f64)
+    }
+
+    /// Committed nodes that are paid for and not there.
+    fn unused(&self, nodes: u64) -> u64 {
+        self.commitment.map_or(0, |commitment| u64::from(commitment.nodes).saturating_sub(nodes))
+    }
+}
+
 /// The account of a node pool: a node is billed from its launch to its deletion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     nodes: TimeAverage,
+    /// Committed nodes that are not there.
+    unused: TimeAverage,
     /// Millionths of nodes held by each deployment.
     held: Vec<TimeAverage>,
     /// The lifetimes of nodes that are gone, since the accounts were opened.
     lifetimes: u128,
     opened: Time,
-    billing: Billing,
-    /// What a node costs now, dollars per hour.
-    price: Option<f64>,
+    terms: Terms,
+    /// What each node costs now, dollars per hour.
+    rate: Option<f64>,
     /// Dollars spent up to the last change of price: on all nodes, and by each deployment.
     spent: f64,
     spent_by: Vec<f64>,
@@ -54,14 +92,15 @@ pub struct Account {
 impl Account {
     /// The account of a pool without nodes, which `deployments` deployments may use.
     #[must_use]
-    pub fn new(deployments: usize, price: Option<f64>, billing: Billing) -> Account {
+    pub fn new(deployments: usize, terms: Terms) -> Account {
         Account {
             nodes: TimeAverage::start(Time::ZERO, 0),
+            unused: TimeAverage::start(Time::ZERO, terms.unused(0)),
             held: vec![TimeAverage::start(Time::ZERO, 0); deployments],
             lifetimes: 0,
             opened: Time::ZERO,
-            billing,
-            price,
+            terms,
+            rate: terms.rate(0),
             spent: 0.0,
             spent_by: vec![0.0; deployments],
             settled: 0,
@@ -72,46 +111,73 @@ impl Account {
 
     /// A node is launched.
     pub fn launched(&mut self, now: Time) {
-        self.nodes.set(now, self.nodes.value() + 1);
+        self.count(now, self.nodes.value() + 1);
     }
 
     /// A node launched at `launched` is given back.
     pub fn deleted(&mut self, now: Time, launched: Time) {
-        self.nodes.set(now, self.nodes.value() - 1);
+        let nodes = self.nodes.value();
+        if self.terms.unused(nodes - 1) == 0 {
+            let rounding = self.terms.billing.rounding(now.since(launched));
+            self.spent += dollars(rounding.as_nanos() as f64, self.terms.usd_per_hour.unwrap_or(0.0));
+        }
+        self.count(now, nodes - 1);
         self.lifetimes += u128::from(now.since(launched.max(self.opened)).as_nanos());
-        let rounding = self.billing.rounding(now.since(launched));
-        self.spent += dollars(rounding.as_nanos() as f64, self.price.unwrap_or(0.0));
     }
 
-    /// From `now` on a node costs so much.
+    /// From `now` on there are so many nodes.
+    fn count(&mut self, now: Time, nodes: u64) {
+        if self.terms.commitment.is_some() {
+            self.settle(now);
+            self.rate = self.terms.rate(nodes);
+            self.unused.set(now, self.terms.unused(nodes));
+        }
+        self.nodes.set(now, nodes);
+    }
+
+    /// From `now` on a node beyond the commitment costs so much.
     pub fn reprice(&mut self, now: Time, usd_per_hour: f64) {
-        self.spent = self.cost(now).unwrap_or(0.0);
+        self.settle(now);
+        self.terms.usd_per_hour = Some(usd_per_hour);
+        self.rate = self.terms.rate(self.nodes.value());
+    }
+
+    /// Adds up what has been spent at the present rate.
+    fn settle(&mut self, now: Time) {
+        self.spent = self.spent_on_nodes(now);
         self.settled = self.nodes.integral(now);
         for deployment in 0..self.held.len() {
             self.spent_by[deployment] = self.held_cost(deployment, now);
             self.settled_by[deployment] = self.held[deployment].integral(now);
         }
-        self.price = Some(usd_per_hour);
     }
 
-    /// What a node costs now, dollars per hour.
+    /// What a node beyond the commitment costs now, dollars per hour.
     #[must_use]
     pub fn price(&self) -> Option<f64> {
-        self.price
+        self.terms.usd_per_hour
     }
 
-    /// The cost of all nodes up to `now`, dollars; `None` without a price.
+    /// The cost of all nodes up to `now`, and of what was committed and not there, dollars; `None` without a price.
     #[must_use]
     pub fn cost(&self, now: Time) -> Option<f64> {
+        let committed = self
+            .terms
+            .commitment
+            .map_or(0.0, |commitment| dollars(self.unused.integral(now) as f64, commitment.usd_per_hour));
+        self.rate.map(|_| self.spent_on_nodes(now) + committed)
+    }
+
+    fn spent_on_nodes(&self, now: Time) -> f64 {
         let open = self.nodes.integral(now) - self.settled;
-        self.price.map(|price| self.spent + dollars(open as f64, price))
+        self.spent + dollars(open as f64, self.rate.unwrap_or(0.0))
     }
 
     /// The cost of what a deployment held up to `now`, dollars; 0 without a price.
     #[must_use]
     pub fn held_cost(&self, deployment: usize, now: Time) -> f64 {
         let open = self.held[deployment].integral(now) - self.settled_by[deployment];
-        self.spent_by[deployment] + dollars(open as f64 / WHOLE as f64, self.price.unwrap_or(0.0))
+        self.spent_by[deployment] + dollars(open as f64 / WHOLE as f64, self.rate.unwrap_or(0.0))
     }
 
     /// A deployment holds `parts` millionths of a node more.
@@ -129,6 +195,7 @@ impl Account {
     /// Forgets what was before `now`: the end of the warm-up.
     pub fn reopen(&mut self, now: Time) {
         self.nodes.restart(now);
+        self.unused.restart(now);
         self.held.iter_mut().for_each(|held| held.restart(now));
         self.lifetimes = 0;
         (self.spent, self.settled) = (0.0, 0);
@@ -183,10 +250,14 @@ pub fn dollars(nanos: f64, usd_per_hour: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn priced(usd_per_hour: f64) -> Terms {
+        Terms { usd_per_hour: Some(usd_per_hour), ..Terms::default() }
+    }
+
     #[test]
     fn a_bill_computed_by_hand() {
         let at = |secs| Time::ZERO + Span::from_secs(secs);
-        let mut account = Account::new(2, Some(3.0), Billing::default());
+        let mut account = Account::new(2, priced(3.0));
         account.launched(at(0));
         account.launched(at(600));
         account.take(at(900), 0, WHOLE / 2);
@@ -203,7 +274,7 @@ mod tests {
     #[test]
     fn a_bill_under_changing_prices_computed_by_hand() {
         let at = |secs| Time::ZERO + Span::from_secs(secs);
-        let mut account = Account::new(1, Some(1.0), Billing::default());
+        let mut account = Account::new(1, priced(1.0));
         account.launched(at(0));
         account.take(at(0), 0, WHOLE / 4);
         account.reprice(at(1_800), 4.0);
@@ -215,13 +286,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_committed_is_paid_for_whether_it_is_there_or_not() {
+        let at = |hours| Time::ZERO + Span::from_secs(3_600) * hours;
+        let commitment = Some(Commitment { nodes: 2, usd_per_hour: 1.0 });
+        let mut account = Account::new(1, Terms { commitment, ..priced(3.0) });
+        account.launched(at(1));
+        account.take(at(1), 0, WHOLE);
+        account.launched(at(2));
+        account.launched(at(3));
+        account.deleted(at(4), at(1));
+        account.check(at(5), [at(2), at(3)].into_iter());
+        // Two nodes at 1 for five hours, and in the fourth hour a third one at 3.
+        assert_eq!(account.cost(at(5)), Some(2.0 * 5.0 + 3.0));
+        // A third of three nodes that cost 1 + 1 + 3 together.
+        assert_eq!(account.held_cost(0, at(4)), 1.0 + 1.0 + 5.0 / 3.0);
+        assert_eq!(account.price(), Some(3.0));
+    }
+
+    #[test]
+    fn a_committed_node_has_no_minimum() {
+        let billing = Billing { minimum: Span::from_secs(60), ..Billing::default() };
+        let commitment = Some(Commitment { nodes: 1, usd_per_hour: 3_600.0 });
+        let mut account = Account::new(0, Terms { billing, commitment, ..priced(3_600.0) });
+        let at = |secs| Time::ZERO + Span::from_secs(secs);
+        account.launched(at(0));
+        account.launched(at(0));
+        account.deleted(at(10), at(0));
+        account.deleted(at(10), at(0));
+        // The second node is billed its minute; the committed one every second.
+        assert_eq!(account.cost(at(100)), Some(60.0 + 100.0));
+    }
+
+    #[test]
     fn a_node_is_billed_a_minimum_and_whole_units() {
         let billing = Billing { minimum: Span::from_secs(60), granularity: Span::from_secs(3_600) };
         let rounding = |secs| billing.rounding(Span::from_secs(secs)).as_secs();
         assert_eq!([rounding(1), rounding(3_600), rounding(3_601)], [3_599, 0, 3_599]);
         let minute = Billing { minimum: Span::from_secs(60), ..Billing::default() };
         assert_eq!([1, 60, 61].map(|secs| minute.rounding(Span::from_secs(secs)).as_secs()), [59, 0, 0]);
-        let mut account = Account::new(0, Some(3_600.0), minute);
+        let mut account = Account::new(0, Terms { billing: minute, ..priced(3_600.0) });
         account.launched(Time::ZERO);
         account.deleted(Time::ZERO + Span::from_secs(10), Time::ZERO);
         assert_eq!(account.cost(Time::ZERO + Span::from_secs(99)), Some(60.0));
@@ -230,7 +333,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "billed time is the sum of lifetimes")]
     fn a_wrong_account_is_noticed() {
-        let mut account = Account::new(0, None, Billing::default());
+        let mut account = Account::new(0, Terms::default());
         account.launched(Time::ZERO);
         account.check(Time::from_nanos(5), std::iter::empty());
     }

@@ -7,7 +7,7 @@ use scaletwin_core::random::Law;
 use scaletwin_core::units::{Span, Time};
 use serde::Serialize;
 
-use super::ledger::Billing;
+use super::ledger::Terms;
 use super::rollout::UpdateStrategy;
 
 /// A cluster.
@@ -46,12 +46,10 @@ pub struct PoolSettings {
     pub allocatable: Resources,
     /// What its GPUs are, if it has any.
     pub accelerator: Option<String>,
-    /// The price of a node, dollars per hour.
-    pub price_usd_per_hour: Option<f64>,
+    /// What its nodes cost.
+    pub terms: Terms,
     /// Later prices from an instant on, ascending.
     pub prices: Vec<(Span, f64)>,
-    /// How the provider counts a node's time.
-    pub billing: Billing,
     /// The fewest nodes, which are there at the start.
     pub min_nodes: u32,
     /// The most nodes.

@@ -371,7 +371,7 @@ impl World {
     /// Whether every pool has a price.
     fn priced(&self) -> bool {
         let pools = self.fleet.accounts().len();
-        pools > 0 && (0..pools).all(|place| self.fleet.pool(place).1.price_usd_per_hour.is_some())
+        pools > 0 && (0..pools).all(|place| self.fleet.pool(place).1.terms.usd_per_hour.is_some())
     }
 
     fn not_modelled(&self, priced: bool, powered: bool) -> Vec<String> {

@@ -59,7 +59,7 @@ fn one(written: &At<GuardSpec>, seen: &Seen<'_>, problems: &mut Problems) -> Opt
         GuardSpec::Budget(spec) => {
             let unpriced = seen.clusters.iter().flat_map(|cluster| &cluster.pools);
             let mut unpriced =
-                unpriced.filter(|pool| pool.price_usd_per_hour.is_none()).map(|pool| &*pool.name);
+                unpriced.filter(|pool| pool.terms.usd_per_hour.is_none()).map(|pool| &*pool.name);
             if let Some(pool) = unpriced.next() {
                 let message = format!("the nodes of pool {pool} have no price, so that a budget misses them");
                 problems.push(Problem::error(&written.place, message).hint("add a price to the pool"));

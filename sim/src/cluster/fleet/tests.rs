@@ -5,6 +5,7 @@ use scaletwin_core::random::Law;
 use scaletwin_core::units::Span;
 
 use super::*;
+use crate::cluster::ledger::Terms;
 use crate::cluster::settings::Readiness;
 
 fn at(secs: u64) -> Time {
@@ -23,9 +24,8 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         zone: "a".into(),
         allocatable: gpus(2_000),
         accelerator: None,
-        price_usd_per_hour: Some(3.0),
+        terms: Terms { usd_per_hour: Some(3.0), ..Terms::default() },
         prices: Vec::new(),
-        billing: Default::default(),
         min_nodes,
         max_nodes: 3,
         provisioning: Law::Constant { value: 60.0 },
