@@ -5,6 +5,7 @@ pub mod hpa;
 pub mod karpenter;
 pub mod keda;
 pub mod knative;
+pub mod kserve;
 pub mod manifest;
 pub mod placement;
 pub mod vpa;

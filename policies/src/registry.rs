@@ -13,6 +13,7 @@ use crate::kubernetes::hpa::spec::HpaSpec;
 use crate::kubernetes::karpenter::spec::KarpenterSpec;
 use crate::kubernetes::keda::spec::KedaSpec;
 use crate::kubernetes::knative::spec::KpaSpec;
+use crate::kubernetes::kserve::spec::KserveSpec;
 use crate::kubernetes::vpa::VpaSpec;
 use crate::rules::condition::ConditionSpec;
 use crate::rules::fixed::FixedSpec;
@@ -93,6 +94,12 @@ pub fn policies() -> Vec<Entry> {
         entry("aibrix", "AIBrix PodAutoscaler 0.7: APA and KPA", Label::FromSource, AibrixSpec::fields()),
         entry("keda", "ScaledObject, KEDA 2.20", Label::FromSource, KedaSpec::fields()),
         entry(
+            "kserve",
+            "InferenceService, KServe 0.20: what it makes of one",
+            Label::FromSource,
+            KserveSpec::fields(),
+        ),
+        entry(
             "aws-target-tracking",
             "Application Auto Scaling, by its documentation of 2025",
             Label::Approximate,
@@ -157,6 +164,8 @@ scaletwin_core::kinds! {
         Aibrix(AibrixSpec) = "aibrix",
         /// A ScaledObject of KEDA.
         Keda(KedaSpec) = "keda",
+        /// An InferenceService of KServe.
+        Kserve(KserveSpec) = "kserve",
         /// A fixed number of replicas.
         Fixed(FixedSpec) = "static",
         /// Target tracking of AWS.

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use scaletwin_core::control::{Action, Cause, Reason};
+use scaletwin_core::control::{Action, Aspect, Cause, Reason};
 use scaletwin_core::record::DecisionLine;
 use scaletwin_core::units::exact::Exact;
 
 use crate::figures::{clock, digits};
 
-/// Collects decisions that act, as many as people read; it counts the rest.
+/// Collects decisions that change something, as many as people read; it counts the rest. To set again what was set last
+/// changes nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Scaling {
     acts: Vec<Act>,
     acted: u64,
     taken: u64,
     shown: usize,
+    /// What was last set of each thing.
+    set: BTreeMap<Aspect, Action>,
     /// How often a controller could not do its work, by its name and code.
     failures: BTreeMap<(String, String), u64>,
 }
@@ -67,15 +70,25 @@ impl Scaling {
         let decisions = lines.lines().filter_map(|line| serde_json::from_str::<DecisionLine<'_>>(line).ok());
         for decision in decisions {
             self.taken += 1;
-            let acts = decision.actions.iter().any(|action| !matches!(action, Action::Hold { .. }));
-            self.acted += u64::from(acts);
+            let changes: Vec<&Action> =
+                decision.actions.iter().filter(|action| self.changes(action)).collect();
+            self.acted += u64::from(!changes.is_empty());
             for reason in decision.reasons.iter().filter(|reason| reason.code.starts_with("Failed")) {
                 *self.failures.entry((decision.controller.to_string(), reason.code.clone())).or_default() +=
                     1;
             }
-            if acts && self.acts.len() < self.shown.max(KEPT) {
-                self.acts.push(act(&decision));
+            if !changes.is_empty() && self.acts.len() < self.shown.max(KEPT) {
+                self.acts.push(act(&decision, &changes));
             }
+        }
+    }
+
+    /// Whether an action changes what was last set. Nodes are not set: they come and go.
+    fn changes(&mut self, action: &Action) -> bool {
+        match action.aspect() {
+            None => false,
+            Some(Aspect::Nodes(_)) => true,
+            Some(aspect) => self.set.insert(aspect, action.clone()).as_ref() != Some(action),
         }
     }
 
@@ -103,8 +116,8 @@ impl Scaling {
     }
 }
 
-fn act(decision: &DecisionLine<'_>) -> Act {
-    let actions: Vec<String> = decision.actions.iter().map(action).collect();
+fn act(decision: &DecisionLine<'_>, changes: &[&Action]) -> Act {
+    let actions: Vec<String> = changes.iter().map(|change| action(change)).collect();
     let reasons: Vec<String> = decision.reasons.iter().filter_map(reason).collect();
     let cause = match decision.cause.as_ref() {
         Cause::Periodic => "",
@@ -149,5 +162,58 @@ fn reason(reason: &Reason) -> Option<String> {
         _ if reason.subject == "ScalingActive" => None,
         _ if reason.detail.is_empty() => Some(reason.code.clone()),
         _ => Some(format!("{} ({})", reason.code, reason.detail)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use scaletwin_core::control::TargetName;
+
+    use super::*;
+
+    /// Decisions of one controller, each with these actions.
+    fn read(decisions: Vec<Vec<Action>>) -> Scaling {
+        let mut scaling = Scaling::showing(10);
+        for (number, actions) in (0_u32..).zip(decisions) {
+            let line = DecisionLine {
+                t_seconds: f64::from(number),
+                controller: "one".into(),
+                cause: Cow::Owned(Cause::Periodic),
+                actions: actions.into(),
+                reasons: Vec::new().into(),
+            };
+            scaling.read(&serde_json::to_string(&line).expect("plain data"));
+        }
+        scaling
+    }
+
+    fn publish(value: f64) -> Action {
+        Action::PublishSignal { name: "wanted".into(), labels: BTreeMap::new(), value }
+    }
+
+    fn replicas(replicas: i32) -> Action {
+        Action::SetReplicas { target: TargetName::new("web/main"), replicas }
+    }
+
+    #[test]
+    fn what_is_published_again_does_not_count_as_acting() {
+        let scaling = read(vec![vec![publish(2.0)], vec![publish(2.0)], vec![], vec![publish(3.0)]]);
+        assert_eq!(scaling.headline(), "4 taken, 2 of them acted");
+        let shown: Vec<&str> = scaling.acts().iter().map(|act| act.what.as_str()).collect();
+        assert_eq!(shown, ["publish wanted = 2", "publish wanted = 3"]);
+    }
+
+    #[test]
+    fn of_several_actions_those_that_change_something_are_shown() {
+        let scaling = read(vec![vec![replicas(2), publish(1.0)], vec![replicas(3), publish(1.0)]]);
+        assert_eq!(scaling.acts()[1].what, "web/main to 3 replicas");
+    }
+
+    #[test]
+    fn nodes_come_and_go_and_each_time_counts() {
+        let drain = || Action::DrainNode { cluster: "here".into(), node: "a".into() };
+        assert_eq!(read(vec![vec![drain()], vec![drain()]]).headline(), "2 taken, 2 of them acted");
     }
 }

@@ -1,11 +1,13 @@
 //! Texts from files, with limits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use scaletwin_core::input::Problem;
+
+use crate::library;
 
 /// The longest scenario, policy or manifest, bytes.
 const LONGEST: u64 = 16 << 20;
@@ -23,14 +25,24 @@ pub struct Input {
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     inputs: RefCell<Vec<Input>>,
+    of_library: Cell<bool>,
 }
 
 impl Files {
+    /// Lets the manifests of the library be found where its scenarios name them.
+    pub(crate) fn serve_library(&self) {
+        self.of_library.set(true);
+    }
+
     /// The text of a file.
     ///
     /// # Errors
     /// When it cannot be read, is no text, or is longer than 16 MiB.
     pub(crate) fn read(&self, path: &Path) -> Result<String, Problem> {
+        if let Some(entry) = library::manifest(path).filter(|_| self.of_library.get()) {
+            self.keep(entry.name.to_owned(), entry.text);
+            return Ok(entry.text.to_owned());
+        }
         let unreadable =
             |why: String| Problem::without_place(format!("cannot read {}: {why}", path.display()));
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;

@@ -186,6 +186,7 @@ fn find(path: Option<&Path>, files: &Files) -> Result<(String, String, PathBuf),
     };
     if let Some(entry) = entry {
         files.keep(format!("{}.yaml", entry.name), entry.text);
+        files.serve_library();
         return Ok((entry.name.to_owned(), entry.text.to_owned(), PathBuf::from(".")));
     }
     let path = path.unwrap_or(Path::new(""));

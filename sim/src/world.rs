@@ -245,7 +245,7 @@ impl Model for World {
     }
 
     fn may_be_changed(&self) -> bool {
-        !self.controllers.needs().is_empty()
+        !self.controllers.is_empty()
     }
 
     fn last_progress(&self) -> Time {

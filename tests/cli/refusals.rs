@@ -143,7 +143,9 @@ items:
         assert!(done.err.contains(part), "{part:?} is not in:\n{}", done.err);
     }
     let done = run(", waive: [spec.cooldownPeriods]");
-    for part in ["\"s0-prometheus\" is bound to nothing, which stands for sum(waiting)", "signals:"] {
+    for part in
+        ["\"s0-prometheus\" is bound to nothing", "signals:", "s0-prometheus: {promql: 'sum(waiting)'}"]
+    {
         assert!(done.err.contains(part), "{part:?} is not in:\n{}", done.err);
     }
     let done = run(", waive: [spec.cooldownPeriods], bind: {s1-prometheus: waiting}");
@@ -353,4 +355,15 @@ fn replicas_without_a_node_are_refused_before_the_run() {
         .replace("replicas: 2", "replicas: 2\n        replica: {cpu: 2}")
         .replace("services:", "clusters: [{name: c, node_pools: [{name: p, instance_type: m5.large, nodes: {min: 1, max: 3}}]}]\nservices:");
     refused_text(&text, &[], &["no node for 1 of the replicas", "node-provisioner"]);
+}
+
+#[test]
+fn a_controller_is_there_once() {
+    let policy = |controllers: &str| format!("{SMALL}policy:\n  controllers:\n{controllers}");
+    let vpa = "    - {kind: vpa, target: web}\n";
+    let twice = ["there is a controller vpa/web/main/main already", "it is in line", "remove one of them"];
+    refused_text(&policy(&vpa.repeat(2)), &[], &twice);
+    // Two ScaledObjects are four controllers, of which two by two are layers of one.
+    let keda = "    - {kind: keda, target: web, min_replicas: 1, triggers: [{cpu: {utilization: 50}}]}\n";
+    refused_text(&policy(&keda.repeat(2)), &[], &["there is a controller keda-hpa/web/main already"]);
 }

@@ -10,6 +10,7 @@
 //! - At 420 s the poll sees 0. The last active poll was at 390 s; strictly more than 60 s later is 480 s: to 0.
 
 use scaletwin_core::units::{Span, Time};
+use scaletwin_scenarios::Scenario;
 
 use crate::running::{record, scenario, start};
 use crate::snapshots::bytes;
@@ -172,4 +173,51 @@ fn keda_goes_on_from_a_snapshot_as_if_nothing_had_happened() {
         let resumed = scenario.resume(&snapshot).expect("its own snapshot fits").finish();
         assert_eq!(bytes(&resumed.expect("a run comes to its end")), bytes(&whole), "cut at {seconds} s");
     }
+}
+
+#[test]
+fn a_trigger_decides_by_a_query_as_by_the_equal_series() {
+    let query = text(BY_HAND).replace(
+        "{series: interceptor_pending_request_count}",
+        "{promql: 'sum(interceptor_pending_request_count)'}",
+    );
+    assert_eq!(record(&query).decisions, record(&text(BY_HAND)).decisions);
+}
+
+#[test]
+fn an_inference_service_decides_as_the_scaled_object_that_it_becomes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = "
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: web
+  annotations: {serving.kserve.io/deploymentMode: RawDeployment, serving.kserve.io/autoscalerClass: keda}
+spec:
+  predictor:
+    minReplicas: 0
+    maxReplicas: 10
+    model: {modelFormat: {name: huggingface}}
+    autoScaling:
+      metrics:
+        - type: External
+          external:
+            metric: {backend: prometheus, query: sum(interceptor_pending_request_count)}
+            target: {type: Value, value: '4'}
+";
+    std::fs::write(folder.path().join("isvc.yaml"), service).expect("a file");
+    let read = |text: &str| {
+        Scenario::parse("test.yaml", text, folder.path()).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let object = text("triggers: [{prometheus: {signal: pending, threshold: 4}}]");
+    let kserve = object
+        .replace(
+            "kind: keda",
+            "kind: kserve\n      manifest: isvc.yaml\n      bind: {s0-prometheus: pending}",
+        )
+        .replace("      max_replicas: 10\n", "")
+        .replace("      triggers: [{prometheus: {signal: pending, threshold: 4}}]\n", "");
+    let record = start(&read(&kserve)).finish().expect("a run comes to its end");
+    assert_eq!(acts(&record)[..3], [(0.0, 0), (120.0, 1), (210.0, 4)]);
+    assert_eq!(record.decisions, start(&read(&object)).finish().expect("it ends").decisions);
 }

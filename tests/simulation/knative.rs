@@ -99,3 +99,40 @@ fn the_grace_period_begins_with_the_activator_in_the_path() {
     let never = "annotations: {target: 10, min_scale: 1}";
     assert_eq!(scaled(&record(&scenario(traffic, never))), []);
 }
+
+/// At the start nothing runs and nothing comes. The smallest scale is brought about at the first look, and not by a request.
+#[test]
+fn a_smallest_scale_is_raised_without_a_request() {
+    let asleep = |annotations: &str| {
+        let text = scenario("[{name: late, from: 300s, until: 301s, clients: {count: 1}}]", annotations);
+        record(&text.replace("cold_start: 5s", "cold_start: 5s\n        replicas: 0"))
+    };
+    let kept = asleep("annotations: {target: 10, min_scale: 2}");
+    assert_eq!(scaled(&kept), [(0.0, 2)]);
+    assert_eq!(scaled(&asleep("annotations: {target: 10}"))[..1], [(300.0, 1)]);
+}
+
+/// Two services sleep, and at one instant a request comes to each. Both wake at once, each for its own request.
+#[test]
+fn requests_of_one_instant_wake_each_its_own_service() {
+    let service = "  - name: web
+    queue: {}
+    deployments:
+      - name: main
+        engine: {kind: concurrency, limit: 1000, service_time: 1s}
+        cold_start: 5s
+        replicas: 0
+";
+    let controller = "    - {kind: knative, target: web, offset: 0s, annotations: {target: 10}}\n";
+    let other = |text: &str| text.replace("web", "other");
+    let both = |first: &str, second: &str| {
+        let (one, two) = (service, other(service));
+        let controllers = format!("{controller}{}", other(controller));
+        record(&format!(
+            "name: two\nduration: 60s\nend: cut\nservices:\n{one}{two}traffic:\n  - {{name: a, service: web, from: {first}, until: 30s, clients: {{count: 1}}}}\n  \
+             - {{name: b, service: other, from: {second}, until: 30s, clients: {{count: 1}}}}\npolicy:\n  controllers:\n{controllers}"
+        ))
+    };
+    assert_eq!(scaled(&both("11500ms", "11500ms")), [(11.5, 1), (11.5, 1)]);
+    assert_eq!(scaled(&both("11500ms", "21500ms")), [(11.5, 1), (21.5, 1)]);
+}

@@ -4,6 +4,7 @@ mod bill;
 mod cold_start;
 mod elasticity;
 mod energy;
+mod incidents;
 mod keda;
 mod knative;
 mod library;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Poke, PokeKind};
+use super::{Cause, Needs, Poke, PokeKind, TargetName};
 use crate::units::{Span, Time};
 
 /// When a controller is asked: at `offset`, and from there every `period`.
@@ -33,10 +33,10 @@ pub trait Clock {
 /// Which controller is due next. Pure data: it is saved with a snapshot and goes on from there.
 ///
 /// ```
-/// use scaletwin_core::control::{Agenda, Cause, Schedule};
+/// use scaletwin_core::control::{Agenda, Cause, Needs, Schedule};
 /// use scaletwin_core::units::{Span, Time};
 /// let mut agenda = Agenda::default();
-/// agenda.add(Schedule::every(Span::from_secs(15)), &[]);
+/// agenda.add(&Needs { schedule: Schedule::every(Span::from_secs(15)), ..Needs::default() });
 /// assert_eq!(agenda.next(), Some(Time::ZERO));
 /// assert_eq!(agenda.due(Time::ZERO), [(0, Cause::Periodic)]);
 /// assert_eq!(agenda.next(), Some(Time::ZERO + Span::from_secs(15)));
@@ -51,17 +51,29 @@ struct Entry {
     period: Option<Span>,
     periodic: Option<Time>,
     wake: Option<Time>,
-    poke: Option<(Time, Poke)>,
+    /// What happened and was not served yet, each once, in its order.
+    happened: Vec<(Time, Poke)>,
     pokes: Vec<PokeKind>,
+    targets: Vec<TargetName>,
 }
 
 impl Entry {
     fn next(&self) -> Option<Time> {
-        let poke = self.poke.as_ref().map(|(at, _)| *at);
+        let poke = self.happened.first().map(|(at, _)| *at);
         [self.periodic, self.wake, poke].into_iter().flatten().min()
     }
 
-    /// Why it is due at `now`, having moved on. Of several causes the most particular one is given.
+    /// Whether an event is one of those that wake it: a request only where it is for one of its own targets.
+    fn waits_for(&self, poke: &Poke) -> bool {
+        let own = match poke {
+            Poke::RequestAtZero { target } => self.targets.contains(target),
+            Poke::PendingPods => true,
+        };
+        own && self.pokes.contains(&poke.kind())
+    }
+
+    /// Why it is due at `now`, having moved on. Of several causes the most particular one is given, and of several
+    /// events the first: the others keep it due at this instant.
     fn take(&mut self, now: Time) -> Option<Cause> {
         let mut cause = None;
         if self.periodic.is_some_and(|at| at <= now) {
@@ -74,8 +86,8 @@ impl Entry {
         if self.wake.take_if(|at| *at <= now).is_some() {
             cause = Some(Cause::Wake);
         }
-        if let Some((_, poke)) = self.poke.take_if(|(at, _)| *at <= now) {
-            cause = Some(Cause::Poke(poke));
+        if self.happened.first().is_some_and(|(at, _)| *at <= now) {
+            cause = Some(Cause::Poke(self.happened.remove(0).1));
         }
         cause
     }
@@ -86,15 +98,17 @@ impl Agenda {
     ///
     /// # Panics
     /// When the period is zero.
-    pub fn add(&mut self, schedule: Schedule, pokes: &[PokeKind]) {
+    pub fn add(&mut self, needs: &Needs) {
+        let schedule = needs.schedule;
         assert!(schedule.period != Some(Span::ZERO), "a period is longer than nothing");
         let periodic = schedule.period.map(|_| Time::ZERO + schedule.offset);
         self.entries.push(Entry {
             period: schedule.period,
             periodic,
             wake: None,
-            poke: None,
-            pokes: pokes.to_vec(),
+            happened: Vec::new(),
+            pokes: needs.pokes.clone(),
+            targets: needs.scope.targets.clone(),
         });
     }
 
@@ -110,13 +124,14 @@ impl Agenda {
         entries.filter_map(|(number, entry)| entry.take(now).map(|cause| (number, cause))).collect()
     }
 
-    /// Wakes those who asked for such events; whether there was anybody. A second poke before the first was served
-    /// adds nothing.
+    /// Wakes those who asked for such events; whether there was anybody. The same again before it was served adds
+    /// nothing.
     pub fn poke(&mut self, poke: &Poke, now: Time) -> bool {
-        let kind = poke.kind();
         let mut anybody = false;
-        for entry in self.entries.iter_mut().filter(|entry| entry.pokes.contains(&kind)) {
-            entry.poke.get_or_insert_with(|| (now, poke.clone()));
+        for entry in self.entries.iter_mut().filter(|entry| entry.waits_for(poke)) {
+            if !entry.happened.iter().any(|(_, known)| known == poke) {
+                entry.happened.push((now, poke.clone()));
+            }
             anybody = true;
         }
         anybody
@@ -144,7 +159,22 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::TargetName;
+    use crate::control::Scope;
+
+    fn every(secs: u64) -> Needs {
+        Needs { schedule: Schedule::every(Span::from_secs(secs)), ..Needs::default() }
+    }
+
+    /// A controller that waits for requests for these targets.
+    fn asleep(targets: &[&str]) -> Needs {
+        let targets = targets.iter().map(|name| TargetName::new(*name)).collect();
+        let scope = Scope { targets, ..Scope::default() };
+        Needs { scope, pokes: vec![PokeKind::RequestAtZero], ..Needs::default() }
+    }
+
+    fn request(target: &str) -> Poke {
+        Poke::RequestAtZero { target: TargetName::new(target) }
+    }
 
     fn at(secs: u64) -> Time {
         Time::ZERO + Span::from_secs(secs)
@@ -153,8 +183,9 @@ mod tests {
     #[test]
     fn periods_keep_their_grid_and_offsets_their_order() {
         let mut agenda = Agenda::default();
-        agenda.add(Schedule { period: Some(Span::from_secs(15)), offset: Span::from_secs(5) }, &[]);
-        agenda.add(Schedule::every(Span::from_secs(10)), &[]);
+        let schedule = Schedule { period: Some(Span::from_secs(15)), offset: Span::from_secs(5) };
+        agenda.add(&Needs { schedule, ..Needs::default() });
+        agenda.add(&every(10));
         let mut seen = Vec::new();
         for _ in 0..5 {
             let now = agenda.next().unwrap();
@@ -166,7 +197,7 @@ mod tests {
     #[test]
     fn a_late_loop_skips_what_it_missed() {
         let mut agenda = Agenda::default();
-        agenda.add(Schedule::every(Span::from_secs(10)), &[]);
+        agenda.add(&every(10));
         assert_eq!(agenda.due(at(35)).len(), 1);
         assert_eq!(agenda.next(), Some(at(40)));
     }
@@ -174,16 +205,39 @@ mod tests {
     #[test]
     fn wakes_and_pokes_come_once() {
         let mut agenda = Agenda::default();
-        agenda.add(Schedule::default(), &[PokeKind::RequestAtZero]);
+        agenda.add(&asleep(&["a/b"]));
         assert_eq!(agenda.next(), None);
         agenda.wake(0, at(9));
         agenda.wake(0, at(12));
         assert_eq!(agenda.due(at(9)), [(0, Cause::Wake)]);
-        let poke = Poke::RequestAtZero { target: TargetName::new("a/b") };
+        let poke = request("a/b");
         assert!(agenda.poke(&poke, at(10)));
         assert!(agenda.poke(&poke, at(11)));
         assert_eq!(agenda.due(at(11)), [(0, Cause::Poke(poke))]);
         assert_eq!(agenda.next(), None);
         assert!(!agenda.poke(&Poke::PendingPods, at(12)));
+    }
+
+    #[test]
+    fn a_request_wakes_those_whose_target_it_is_for() {
+        let mut agenda = Agenda::default();
+        agenda.add(&asleep(&["a/main"]));
+        agenda.add(&asleep(&["b/main"]));
+        assert!(agenda.poke(&request("b/main"), at(1)));
+        assert!(!agenda.poke(&request("c/main"), at(1)));
+        assert_eq!(agenda.due(at(1)), [(1, Cause::Poke(request("b/main")))]);
+        assert_eq!(agenda.next(), None);
+    }
+
+    #[test]
+    fn of_events_at_one_instant_none_is_lost() {
+        let mut agenda = Agenda::default();
+        agenda.add(&asleep(&["a/main", "b/main"]));
+        agenda.poke(&request("a/main"), at(1));
+        agenda.poke(&request("b/main"), at(1));
+        assert_eq!(agenda.due(at(1)), [(0, Cause::Poke(request("a/main")))]);
+        assert_eq!(agenda.next(), Some(at(1)));
+        assert_eq!(agenda.due(at(1)), [(0, Cause::Poke(request("b/main")))]);
+        assert_eq!(agenda.next(), None);
     }
 }

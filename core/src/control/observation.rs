@@ -108,16 +108,6 @@ pub enum Poke {
     },
     /// A pod found no node.
     PendingPods,
-    /// A spot node got its reclaim notice.
-    NodeInterruption {
-        /// The node.
-        node: String,
-    },
-    /// A push trigger fired.
-    Push {
-        /// Its name.
-        name: String,
-    },
 }
 
 impl Poke {
@@ -127,8 +117,6 @@ impl Poke {
         match self {
             Poke::RequestAtZero { .. } => PokeKind::RequestAtZero,
             Poke::PendingPods => PokeKind::PendingPods,
-            Poke::NodeInterruption { .. } => PokeKind::NodeInterruption,
-            Poke::Push { .. } => PokeKind::Push,
         }
     }
 }

@@ -99,14 +99,10 @@ pub struct Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PokeKind {
-    /// A request for a target without replicas.
+    /// A request for a target of its scope that is without replicas.
     RequestAtZero,
     /// A pod without a node.
     PendingPods,
-    /// A reclaim notice.
-    NodeInterruption,
-    /// A push trigger.
-    Push,
 }
 
 /// The state of a policy or guard: whose, which version, and its data.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Agenda, Applied, Aspect, Cause, Clock, Decision, Guard, InvalidAction, Layering, LayeringError, Needs,
-    Plant, Poke, Policy, State, StateMismatch,
+    Plant, Poke, Policy, Scope, State, StateMismatch,
 };
 use crate::units::Time;
 
@@ -105,7 +105,7 @@ impl Controllers {
         layering.check(list.iter().map(|controller| controller.name.as_str()).zip(&needs))?;
         let mut agenda = Agenda::default();
         for needs in &needs {
-            agenda.add(needs.schedule, &needs.pokes);
+            agenda.add(needs);
         }
         Ok(Controllers { list, needs, guards, agenda })
     }
@@ -132,10 +132,16 @@ impl Controllers {
         self.agenda.start_at(now);
     }
 
-    /// What the controllers and guards need to see, all together.
+    /// Whether there is nobody who decides. Guards alone change nothing.
     #[must_use]
-    pub fn needs(&self) -> &[Needs] {
-        &self.needs
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// What each controller and each guard has to see.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> + '_ {
+        let of_guards = self.guards.iter().map(|guard| guard.scope());
+        self.needs.iter().map(|needs| needs.scope.clone()).chain(of_guards)
     }
 
     /// Runs the controllers that are due at `now` on `plant`; `None` when nobody is.

@@ -19,8 +19,8 @@ pub mod spec;
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, MetricQuery, Needs, Observation, Policy, Reason, Schedule, Scope, State,
-    StateMismatch, TargetName, TargetView, Values,
+    Action, Aspect, Decision, MetricQuery, Needs, Observation, Policy, Reading, Reason, Schedule, Scope,
+    State, StateMismatch, TargetName, TargetView, Values,
 };
 use scaletwin_core::units::Time;
 use scaletwin_core::units::exact::Exact;
@@ -40,6 +40,9 @@ pub struct Hpa {
     schedule: Schedule,
     status: Status,
 }
+
+/// What a metrics API answers to a query.
+pub(super) type Answer = (MetricQuery, Reading<Values>);
 
 /// What the controller remembers: in memory, and in the object's status.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -96,6 +99,11 @@ impl Hpa {
 
     /// One run of the controller's reconcile.
     pub fn reconcile(&mut self, seen: &Observation, view: &TargetView) -> Outcome {
+        self.reconcile_with(seen, view, &[])
+    }
+
+    /// The same with answers to metrics from elsewhere, which go before those of the observation.
+    fn reconcile_with(&mut self, seen: &Observation, view: &TargetView, more: &[Answer]) -> Outcome {
         let now = seen.now;
         let current = view.spec_replicas;
         let min = view.bounds.min.unwrap_or(self.settings.min_replicas);
@@ -112,7 +120,7 @@ impl Hpa {
         } else if current < min && current != 0 {
             outcome.rescale = Some(min);
         } else {
-            outcome.proposals = self.propose(seen, view);
+            outcome.proposals = self.propose(seen, view, more);
             let errors = outcome.proposals.iter().filter_map(|proposal| proposal.as_ref().err());
             outcome.error = errors.clone().next().cloned();
             let (proposed, invalid) = (highest(&outcome.proposals), errors.count());
@@ -171,23 +179,34 @@ impl Hpa {
     }
 
     /// What each metric proposes, in order.
-    fn propose(&self, seen: &Observation, view: &TargetView) -> Vec<Result<Proposal, CalcError>> {
-        self.settings.metrics.iter().map(|source| self.propose_one(source, seen, view)).collect()
+    fn propose(
+        &self,
+        seen: &Observation,
+        view: &TargetView,
+        more: &[Answer],
+    ) -> Vec<Result<Proposal, CalcError>> {
+        let answer = |source: &MetricSource| {
+            let query = source.query(&self.target);
+            let elsewhere = more.iter().find(|(asked, _)| *asked == query).map(|(_, answer)| answer);
+            elsewhere.or_else(|| seen.metric(&query)).ok_or(CalcError::NotAsked)
+        };
+        let one = |source| self.propose_one(source, answer(source)?, seen.now, view);
+        self.settings.metrics.iter().map(one).collect()
     }
 
     fn propose_one(
         &self,
         source: &MetricSource,
-        seen: &Observation,
+        answer: &Reading<Values>,
+        now: Time,
         view: &TargetView,
     ) -> Result<Proposal, CalcError> {
         let tolerances = self.tolerances();
         let times = PodTimes {
-            now: seen.now,
+            now,
             cpu_initialization_period: self.controller.cpu_initialization_period,
             initial_readiness_delay: self.controller.initial_readiness_delay,
         };
-        let answer = seen.metric(&source.query(&self.target)).ok_or(CalcError::NotAsked)?;
         let values = answer.known().map_err(|why| CalcError::Missing(why.clone()))?;
         let spec = view.spec_replicas;
         let status = view.status_replicas;
@@ -318,19 +337,7 @@ impl Policy for Hpa {
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
-        let Some(view) = seen.target(&self.target) else {
-            return Decision::nothing(Reason {
-                target: Some(self.target.clone()),
-                subject: ABLE_TO_SCALE.into(),
-                holds: Some(false),
-                code: "FailedGetScale".into(),
-                ..Reason::default()
-            });
-        };
-        let outcome = self.reconcile(seen, view);
-        let action =
-            outcome.rescale.map(|replicas| Action::SetReplicas { target: self.target.clone(), replicas });
-        Decision { reasons: self.reasons(&outcome), actions: action.into_iter().collect(), wake_at: None }
+        self.decide_with(seen, &[])
     }
 
     fn save(&self) -> State {
@@ -340,5 +347,24 @@ impl Policy for Hpa {
     fn restore(&mut self, state: &State) -> Result<(), StateMismatch> {
         self.status = state.read("hpa", 1)?;
         Ok(())
+    }
+}
+
+impl Hpa {
+    /// Decides with answers to metrics from elsewhere, which go before those of the observation.
+    pub(super) fn decide_with(&mut self, seen: &Observation, more: &[Answer]) -> Decision {
+        let Some(view) = seen.target(&self.target) else {
+            return Decision::nothing(Reason {
+                target: Some(self.target.clone()),
+                subject: ABLE_TO_SCALE.into(),
+                holds: Some(false),
+                code: "FailedGetScale".into(),
+                ..Reason::default()
+            });
+        };
+        let outcome = self.reconcile_with(seen, view, more);
+        let action =
+            outcome.rescale.map(|replicas| Action::SetReplicas { target: self.target.clone(), replicas });
+        Decision { reasons: self.reasons(&outcome), actions: action.into_iter().collect(), wake_at: None }
     }
 }

@@ -105,7 +105,8 @@ impl Status {
             autoscaler: PodAutoscaler::new(now, asleep),
             collected: None,
             reported: None,
-            desired: UNKNOWN,
+            // It sleeps because nothing was wanted.
+            desired: if asleep { 0 } else { UNKNOWN },
             excess_burst_capacity: crate::numerics::go::int32(if burst > 0.0 {
                 initial - burst
             } else {

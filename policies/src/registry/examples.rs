@@ -4,10 +4,10 @@ use scaletwin_core::input::parse;
 
 use crate::kubernetes::hpa::spec::ControllerSettings;
 use crate::kubernetes::manifest::FieldCoverage;
-use crate::kubernetes::{hpa, keda};
+use crate::kubernetes::{hpa, keda, knative, kserve};
 
 /// An example of each policy by our own keys, by its kind.
-const KEYS: [(&str, &str); 12] = [
+const KEYS: [(&str, &str); 13] = [
     (
         "hpa",
         "kind: hpa
@@ -33,6 +33,7 @@ triggers:
 fallback: {failure_threshold: 3, replicas: 4}
 ",
     ),
+    ("kserve", "kind: kserve\ntarget: chat/main\nmanifest: inference-service.yaml\n"),
     (
         "threshold",
         "kind: threshold
@@ -180,6 +181,35 @@ spec:
       metadata: {value: \"80\", containerName: main}
 ";
 
+const KSERVE: &str = "apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: chat
+  annotations:
+    serving.kserve.io/deploymentMode: Standard
+    serving.kserve.io/autoscalerClass: keda
+spec:
+  predictor:
+    minReplicas: 1
+    maxReplicas: 8
+    model:
+      modelFormat: {name: huggingface}
+      storageUri: hf://meta-llama/Llama-3.1-8B-Instruct
+    autoScaling:
+      metrics:
+        - type: External
+          external:
+            metric:
+              backend: prometheus
+              serverAddress: http://prometheus:9090
+              query: sum(vllm:num_requests_running)
+            target: {type: Value, value: \"16\"}
+        - type: Resource
+          resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}
+      behavior:
+        scaleDown: {stabilizationWindowSeconds: 300}
+";
+
 /// The example of a policy by our own keys, if there is one.
 #[must_use]
 pub fn keys(kind: &str) -> Option<&'static str> {
@@ -205,6 +235,16 @@ pub fn manifest(kind: &str) -> Option<(&'static str, FieldCoverage)> {
                 keda::manifest::read(&read(KEDA), &[], &std::collections::BTreeMap::new(), &controller);
             Some((KEDA, read.expect("an example is complete").1))
         }
+        "kserve" => {
+            let installed = kserve::manifest::Installation {
+                default_mode: kserve::spec::DeploymentMode::Knative,
+                config: &knative::spec::ConfigSpec::default(),
+                controller: &controller,
+                bind: &std::collections::BTreeMap::new(),
+            };
+            let read = kserve::manifest::read(&read(KSERVE), &[], installed);
+            Some((KSERVE, read.expect("an example is complete").1))
+        }
         _ => None,
     }
 }
@@ -223,7 +263,7 @@ mod tests {
             let node = parse("example.yaml", text).expect("YAML");
             assert!(PolicySpec::read(&node, &mut problems).is_some(), "{kind}: {problems}");
         }
-        for kind in ["hpa", "keda"] {
+        for kind in ["hpa", "keda", "kserve"] {
             assert!(manifest(kind).is_some_and(|(_, coverage)| coverage.len() > 20), "{kind}");
         }
     }

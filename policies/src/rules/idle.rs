@@ -123,7 +123,7 @@ impl Policy for Idle {
             return Decision::nothing(self.subject.reason("target", Some(false), "FailedGetScale"));
         };
         let current = view.spec_replicas;
-        let asked = matches!(&seen.cause, Cause::Poke(Poke::RequestAtZero { target }) if *target == self.subject.target);
+        let asked = matches!(&seen.cause, Cause::Poke(Poke::RequestAtZero { .. }));
         if asked && current == 0 {
             self.since = None;
             let reason = self.subject.reason("idle", Some(false), "RequestAtZero");

@@ -3,38 +3,39 @@
 mod cloud;
 mod composite;
 mod guards;
+mod hpa;
 mod keda;
+mod kserve;
+mod load;
+mod manifests;
 mod nodes;
 mod rules;
 mod serving;
 
+use std::collections::BTreeMap;
+
 use scaletwin_core::control::{
-    Controller, Controllers, Layering, LayeringError, MetricName, MetricQuery, ObjectName, Policy, Schedule,
-    TargetName,
+    Controller, Controllers, Layering, LayeringError, Policy, Schedule, TargetName,
 };
-use scaletwin_core::input::{At, Node, Place, Problem, Problems, parse_documents};
+use scaletwin_core::input::{At, Place, Problem, Problems};
 use scaletwin_core::random::Seed;
 use scaletwin_core::units::Span;
 use scaletwin_policies::kubernetes::hpa::Hpa;
-use scaletwin_policies::kubernetes::hpa::manifest::{self, ManifestHpa};
-use scaletwin_policies::kubernetes::hpa::spec::{
-    ControllerSettings, HpaSettings, HpaSpec, MetricSource, ResourceTarget,
-};
-use scaletwin_policies::kubernetes::knative::spec::{KpaSettings, KpaSpec, Revision, resolve};
-use scaletwin_policies::kubernetes::knative::{self, Kpa};
-use scaletwin_policies::kubernetes::manifest::{Coverage, FieldCoverage, only};
+use scaletwin_policies::kubernetes::hpa::spec::{ControllerSettings, HpaSettings};
+use scaletwin_policies::kubernetes::knative::Kpa;
+use scaletwin_policies::kubernetes::knative::spec::KpaSettings;
 use scaletwin_policies::kubernetes::vpa::{Allowed, Vpa};
 use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
 use scaletwin_policies::rules::node_provisioner::{NodeProvisioner, NodeProvisionerSpec};
 use scaletwin_policies::serving::aibrix::{Aibrix, AibrixSettings};
 use scaletwin_policies::serving::dynamo::{Dynamo, DynamoSettings};
-use scaletwin_policies::serving::ray_serve::spec::{RaySettings, RaySpec};
-use scaletwin_policies::serving::ray_serve::{self, RayServe};
+use scaletwin_policies::serving::ray_serve::RayServe;
+use scaletwin_policies::serving::ray_serve::spec::RaySettings;
 use scaletwin_policies::serving::wva::{Wva, WvaSettings};
 use scaletwin_sim::cluster::settings::ClusterSettings;
 use scaletwin_sim::scrape::queries::QuerySignal;
-use scaletwin_sim::scrape::signals::{Per, SignalSettings};
+use scaletwin_sim::scrape::signals::SignalSettings;
 use scaletwin_sim::world::settings::{DeploymentModel, ServiceModel};
 use serde::Serialize;
 
@@ -47,6 +48,14 @@ pub(super) struct Seen<'a> {
     pub deployments: &'a [DeploymentModel],
     pub signals: &'a [SignalSettings],
     pub queries: &'a [QuerySignal],
+}
+
+impl Seen<'_> {
+    /// The names of all signals: series and queries.
+    fn signal_names(&self) -> Vec<&str> {
+        let queries = self.queries.iter().map(|query| query.name.as_str());
+        self.signals.iter().map(|signal| signal.name.as_str()).chain(queries).collect()
+    }
 }
 
 /// A policy, checked.
@@ -130,12 +139,6 @@ impl CheckedController {
 }
 
 impl CheckedPolicy {
-    /// A controller, having noted what was waived in its manifest.
-    fn take(&mut self, controller: CheckedController, waived: Vec<String>) -> CheckedController {
-        self.waived.extend(waived);
-        controller
-    }
-
     /// The controllers for a seed.
     pub(crate) fn build(&self, seed: Seed) -> Result<Controllers, LayeringError> {
         let build = |checked: &CheckedController| Controller {
@@ -194,7 +197,9 @@ pub(super) fn check(policy: &PolicyText<'_>, seen: &Seen<'_>, problems: &mut Pro
         checked.controllers.extend(controller);
     }
     checked.guards = guards::guards(&policy.spec.guards, seen, problems);
-    check_layers(&checked, problems);
+    if names_are_unique(&checked, problems) {
+        check_layers(&checked, problems);
+    }
     checked
 }
 
@@ -208,13 +213,19 @@ fn controller(
 ) -> Option<CheckedController> {
     let place = &written.place;
     match &written.value {
-        PolicySpec::Hpa(spec) => hpa(spec, place, policy, seen, &mut checked.waived, problems),
+        PolicySpec::Hpa(spec) => hpa::hpa(spec, place, policy, seen, &mut checked.waived, problems),
         PolicySpec::Keda(spec) => {
             keda::keda(spec, place, policy, seen, checked, problems);
             None
         }
-        PolicySpec::Knative(spec) => knative(spec, place, policy, seen, &mut checked.waived, problems),
-        PolicySpec::RayServe(spec) => ray_serve(spec, place, policy, seen, &mut checked.waived, problems),
+        PolicySpec::Kserve(spec) => {
+            kserve::kserve(spec, place, policy, seen, checked, problems);
+            None
+        }
+        PolicySpec::Knative(spec) => load::knative(spec, place, policy, seen, &mut checked.waived, problems),
+        PolicySpec::RayServe(spec) => {
+            load::ray_serve(spec, place, policy, seen, &mut checked.waived, problems)
+        }
         PolicySpec::Vpa(spec) => serving::vpa(spec, place, seen, problems),
         PolicySpec::Wva(spec) => serving::wva(spec, place, seen, problems),
         PolicySpec::Dynamo(spec) => serving::dynamo(spec, place, seen, problems),
@@ -230,14 +241,26 @@ fn controller(
         PolicySpec::Idle(spec) => rules::idle(spec, place, seen, problems),
         PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, place, seen, problems),
         PolicySpec::ClusterAutoscaler(spec) => {
-            let found = nodes::cluster_autoscaler(spec, place, policy, seen, problems);
-            found.map(|(controller, waived)| checked.take(controller, waived))
+            nodes::cluster_autoscaler(spec, place, policy, seen, &mut checked.waived, problems)
         }
         PolicySpec::Karpenter(spec) => {
-            let found = nodes::karpenter(spec, place, policy, seen, problems);
-            found.map(|(controller, waived)| checked.take(controller, waived))
+            nodes::karpenter(spec, place, policy, seen, &mut checked.waived, problems)
         }
     }
+}
+
+/// A controller is told by its name: in what it decided, in snapshots, and by its draws.
+fn names_are_unique(checked: &CheckedPolicy, problems: &mut Problems) -> bool {
+    let mut known: BTreeMap<&str, &Place> = BTreeMap::new();
+    for controller in &checked.controllers {
+        if let Some(first) = known.insert(&controller.name, &controller.place) {
+            let message = format!("there is a controller {} already", controller.name);
+            let hint = format!("it is in line {}: remove one of them", first.line_column().0);
+            problems.push(Problem::error(&controller.place, message).hint(hint));
+            return false;
+        }
+    }
+    true
 }
 
 /// One writer for each number.
@@ -307,311 +330,4 @@ fn node_provisioner(
         offset: spec.offset,
         kind: Kind::NodeProvisioner { cluster, idle_timeout: spec.idle_timeout },
     })
-}
-
-fn hpa(
-    spec: &HpaSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let controller = spec.controller.settings();
-    let mut named = None;
-    let settings = match &spec.manifest {
-        Some(path) => {
-            spec.refuse_own_keys(problems);
-            match read_manifest(spec, path, policy, &controller) {
-                Ok((hpa, waivers)) => {
-                    waived.extend(waivers);
-                    named = Some(hpa.target);
-                    Some(hpa.settings)
-                }
-                Err(more) => {
-                    problems.extend(more);
-                    None
-                }
-            }
-        }
-        None => {
-            refuse_waivers(&spec.waive, place, problems);
-            spec.check(&controller, problems)
-        }
-    };
-    let target = target(&spec.target, seen, problems)?;
-    let settings = settings?;
-    check_named(named.as_ref(), &target, &spec.target.place, problems);
-    check_metrics(&settings, &target, place, seen, problems);
-    Some(CheckedController {
-        name: format!("hpa/{target}"),
-        place: place.clone(),
-        period: spec.controller.sync_period.0,
-        offset: spec.controller.offset,
-        kind: Kind::Hpa { target, settings, controller },
-    })
-}
-
-/// The settings of a manifest, and the fields that were waived in it.
-fn read_manifest(
-    spec: &HpaSpec,
-    path: &At<String>,
-    policy: &PolicyText<'_>,
-    controller: &ControllerSettings,
-) -> Result<(ManifestHpa, Vec<String>), Problems> {
-    let documents = read_documents(path, policy)?;
-    let node = only(&documents, "HorizontalPodAutoscaler", &path.place)?;
-    let (hpa, coverage) = manifest::read(node, &spec.waive, controller)?;
-    Ok((hpa, waivers(path, coverage)))
-}
-
-fn knative(
-    spec: &KpaSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let revision = match &spec.manifest {
-        Some(path) => {
-            spec.refuse_own_keys(problems);
-            let read = read_revision(spec, path, policy);
-            taken(read.map(|(revision, fields)| (revision, waivers(path, fields))), waived, problems)
-        }
-        None => {
-            refuse_waivers(&spec.waive, place, problems);
-            Some(spec.revision())
-        }
-    };
-    let settings = revision.and_then(|revision| resolve(&revision, &spec.config, place, problems));
-    let target = target(&spec.target, seen, problems)?;
-    let settings = settings?;
-    check_collected(&target, settings.may_sleep(), &spec.target.place, seen, problems);
-    Some(CheckedController {
-        name: format!("knative/{target}"),
-        place: place.clone(),
-        period: knative::TICK,
-        offset: spec.offset,
-        kind: Kind::Knative { target, settings },
-    })
-}
-
-fn read_revision(
-    spec: &KpaSpec,
-    path: &At<String>,
-    policy: &PolicyText<'_>,
-) -> Result<(Revision, FieldCoverage), Problems> {
-    let documents = read_documents(path, policy)?;
-    let node = knative::manifest::find(&documents, &path.place)?;
-    let (found, fields) = knative::manifest::read(node, &spec.waive)?;
-    Ok((found.revision, fields))
-}
-
-fn ray_serve(
-    spec: &RaySpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let settings = match &spec.manifest {
-        Some(path) => {
-            spec.refuse_own_keys(problems);
-            let read = read_serve_config(spec, path, policy);
-            taken(read.map(|(settings, fields)| (settings, waivers(path, fields))), waived, problems)
-        }
-        None => {
-            refuse_waivers(&spec.waive, place, problems);
-            spec.check(place, problems)
-        }
-    };
-    let target = target(&spec.target, seen, problems)?;
-    let settings = settings?;
-    check_collected(&target, settings.may_sleep(), &spec.target.place, seen, problems);
-    Some(CheckedController {
-        name: format!("ray-serve/{target}"),
-        place: place.clone(),
-        period: spec.control_loop_interval.0,
-        offset: spec.offset,
-        kind: Kind::RayServe { target, settings },
-    })
-}
-
-fn read_serve_config(
-    spec: &RaySpec,
-    path: &At<String>,
-    policy: &PolicyText<'_>,
-) -> Result<(RaySettings, FieldCoverage), Problems> {
-    let documents = read_documents(path, policy)?;
-    let [node] = documents.as_slice() else {
-        return Err(Problem::error(&path.place, "a Serve config is one document").into());
-    };
-    ray_serve::manifest::read(node, spec.deployment.as_ref(), &spec.waive, &path.place)
-}
-
-/// The documents of a file that a controller names.
-fn read_documents(path: &At<String>, policy: &PolicyText<'_>) -> Result<Vec<Node>, Problems> {
-    let file = policy.folder.join(&path.value);
-    let text =
-        policy.files.read(&file).map_err(|problem| Problem { place: Some(path.place.clone()), ..problem })?;
-    Ok(parse_documents(&file.display().to_string(), &text)?)
-}
-
-/// The waived fields of a file, each with its name.
-fn waivers(path: &At<String>, fields: FieldCoverage) -> Vec<String> {
-    let waived = fields.into_iter().filter(|(_, coverage)| *coverage == Coverage::Waived);
-    waived.map(|(field, _)| format!("{}: {field}", path.value)).collect()
-}
-
-/// What was read of a file, with its waivers noted, or its problems.
-fn taken<T>(
-    read: Result<(T, Vec<String>), Problems>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<T> {
-    match read {
-        Ok((value, waivers)) => {
-            waived.extend(waivers);
-            Some(value)
-        }
-        Err(more) => {
-            problems.extend(more);
-            None
-        }
-    }
-}
-
-fn refuse_waivers(waive: &[String], place: &Place, problems: &mut Problems) {
-    if !waive.is_empty() {
-        problems.error(place, "waive: is about a manifest, and there is none");
-    }
-}
-
-/// What a controller that collects load for itself needs of its target: a service of its own, whose requests can wait while
-/// there is no replica.
-fn check_collected(
-    target: &TargetName,
-    may_sleep: bool,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
-) {
-    let Some(model) = seen.deployments.iter().find(|model| model.settings.target == *target) else { return };
-    let service = model.settings.service;
-    if seen.deployments.iter().filter(|model| model.settings.service == service).count() > 1 {
-        let message =
-            format!("the service of {target} has other deployments, whose load would count as well");
-        problems.push(Problem::error(place, message).hint("give it a service of its own"));
-    }
-    if may_sleep && seen.services[service].queue == Some(0) {
-        let message = format!("{target} may go to zero, and its service rejects requests without a replica");
-        let problem = Problem::warning(place, message);
-        problems.push(problem.hint("add queue: {} to the service, or keep a replica"));
-    }
-}
-
-/// Says so where a manifest is of another target.
-fn check_named(named: Option<&ObjectName>, target: &TargetName, place: &Place, problems: &mut Problems) {
-    let deployment = target.as_str().rsplit('/').next();
-    if let Some(named) = named.filter(|named| Some(named.name.as_str()) != deployment) {
-        let message = format!("the manifest scales {} {:?}; here it scales {target}", named.kind, named.name);
-        problems.push(Problem::warning(place, message));
-    }
-}
-
-/// Every metric that the HPA asks for by name is bound to a signal of the right kind.
-fn check_metrics(
-    settings: &HpaSettings,
-    target: &TargetName,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
-) {
-    for metric in &settings.metrics {
-        check_resource(metric, target, place, seen, problems);
-        let per_pod = matches!(metric, MetricSource::Pods { .. });
-        let (MetricQuery::Pods { metric: name, .. }
-        | MetricQuery::Object { metric: name, .. }
-        | MetricQuery::External { metric: name }) = metric.query(target)
-        else {
-            continue;
-        };
-        check_bound(&name, per_pod, matches!(metric, MetricSource::Object { .. }), place, seen, problems);
-    }
-}
-
-/// What an HPA on a resource needs of the pods: the container that it names, and a request where it asks for a utilization.
-fn check_resource(
-    metric: &MetricSource,
-    target: &TargetName,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
-) {
-    let MetricSource::Resource { resource, container, target: wanted } = metric else { return };
-    let Some(model) = seen.deployments.iter().find(|model| model.settings.target == *target) else { return };
-    let containers = &model.settings.containers;
-    if let Some(name) =
-        container.as_ref().filter(|name| !containers.iter().any(|known| *known.name == ***name))
-    {
-        let names: Vec<&str> = containers.iter().map(|known| &*known.name).collect();
-        problems.push(super::unknown(place, "container", name, &names));
-        return;
-    }
-    let asked = containers.iter().filter(|known| container.as_ref().is_none_or(|name| *known.name == **name));
-    let requested =
-        asked.flat_map(|known| &known.requests).any(|(known, milli)| known == resource && *milli > 0);
-    if matches!(wanted, ResourceTarget::Utilization(_)) && !requested {
-        let name = resource.name();
-        let message = format!(
-            "{target} requests no {name}, so that its {name} utilization cannot be told: the HPA will fail to scale"
-        );
-        problems.push(Problem::warning(place, message).hint(format!("add {name}: to its replica:")));
-    }
-}
-
-fn check_bound(
-    metric: &MetricName,
-    per_pod: bool,
-    single: bool,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
-) {
-    let name = &metric.name;
-    if let Some(query) = seen.queries.iter().find(|query| query.name == *name) {
-        return super::queries::check_bound(query, per_pod, single, place, problems);
-    }
-    let Some(signal) = seen.signals.iter().find(|signal| signal.name == *name) else {
-        let per = if per_pod { "pod" } else { "deployment" };
-        let stanza =
-            format!("signals:\n            {name}: {{series: vllm:num_requests_waiting, per: {per}}}");
-        let message = format!("the metric {name:?} is bound to no signal");
-        problems.push(
-            Problem::error(place, message)
-                .hint(format!("add to the scenario, with its series:\n          {stanza}")),
-        );
-        return;
-    };
-    let services: std::collections::BTreeSet<usize> =
-        seen.deployments.iter().map(|model| model.settings.service).collect();
-    if !per_pod && signal.per == Per::Pod && services.len() > 1 && signal.matches.is_empty() {
-        let problem =
-            Problem::error(place, format!("the metric {name:?} would be taken over all services together"));
-        problems.push(
-            problem
-                .hint(format!("add match: {{service: …}} to the signal {name}, or make it per: deployment")),
-        );
-    }
-    if per_pod && signal.per != Per::Pod {
-        let problem = Problem::error(place, format!("the metric {name:?} needs one value for each pod"));
-        problems.push(problem.hint(format!("add per: pod to the signal {name}")));
-    }
-    if single && signal.per != Per::Deployment {
-        let problem =
-            Problem::error(place, format!("the metric {name:?} is one value, not one for each pod"));
-        problems.push(problem.hint(format!("remove per: pod from the signal {name}")));
-    }
 }

@@ -42,8 +42,8 @@ impl Collections {
 impl World {
     /// Begins to collect what the controllers ask for, and nothing else.
     pub(super) fn plan_collections(&mut self, calendar: &mut Calendar<Event>) {
-        let needs = self.controllers.needs().iter();
-        let mut queries: Vec<MetricQuery> = needs.flat_map(|needs| needs.scope.metrics.clone()).collect();
+        let mut queries: Vec<MetricQuery> =
+            self.controllers.scopes().flat_map(|scope| scope.metrics).collect();
         queries.sort();
         queries.dedup();
         self.state.collections.list.clear();

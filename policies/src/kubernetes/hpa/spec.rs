@@ -514,7 +514,7 @@ impl HpaSpec {
 }
 
 /// The metric of an HPA that names none: CPU at 80 percent of the requests.
-pub(super) fn default_metric() -> MetricSource {
+pub(in crate::kubernetes) fn default_metric() -> MetricSource {
     MetricSource::Resource {
         resource: Resource::Cpu,
         container: None,

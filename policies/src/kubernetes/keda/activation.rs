@@ -51,8 +51,7 @@ impl Activation {
 
     /// Asks all triggers.
     fn poll(&self, seen: &Observation) -> Polled {
-        let pushed =
-            matches!(&seen.cause, Cause::Poke(Poke::RequestAtZero { target }) if *target == self.target);
+        let pushed = matches!(&seen.cause, Cause::Poke(Poke::RequestAtZero { .. }));
         let mut polled = Polled { active: pushed, failed: false, reasons: Vec::new(), publish: Vec::new() };
         let mut values = Values::default();
         for (at, trigger) in self.object.triggers.iter().enumerate() {
@@ -222,10 +221,6 @@ impl Policy for Activation {
         let Some(current) = seen.target(&self.target).map(|view| view.spec_replicas) else {
             return Decision::nothing(self.reason("Ready", Some(false), "FailedGettingCurrentReplicas"));
         };
-        // A request for another target is not this one's event.
-        if matches!(&seen.cause, Cause::Poke(Poke::RequestAtZero { target }) if *target != self.target) {
-            return Decision::nothing(self.reason("Active", None, "AnotherTarget"));
-        }
         self.status.created.get_or_insert(seen.now);
         if self.object.pause.whole() {
             return self.paused(current);

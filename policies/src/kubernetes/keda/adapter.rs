@@ -217,7 +217,7 @@ impl Policy for KedaHpa {
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
-        let mut answered = seen.clone();
+        let mut answered = Vec::new();
         if let Some(view) = seen.target(&self.target).filter(|view| self.asks(view)) {
             for (metric, answer) in self.answers(seen, view) {
                 let reading = match answer {
@@ -228,10 +228,10 @@ impl Policy for KedaHpa {
                     }])),
                     Err(detail) => Reading::Missing(Missing::Unreachable { detail }),
                 };
-                answered.metrics.push((MetricQuery::External { metric: external(&metric) }, reading));
+                answered.push((MetricQuery::External { metric: external(&metric) }, reading));
             }
         }
-        let mut decision = self.hpa.decide(&answered);
+        let mut decision = self.hpa.decide_with(seen, &answered);
         decision.reasons.extend(self.reason());
         decision
     }

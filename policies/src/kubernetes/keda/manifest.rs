@@ -26,8 +26,17 @@ pub struct ManifestKeda {
     pub target: ObjectName,
     /// The object.
     pub object: ScaledObject,
-    /// What each signal stands for: the query of a Prometheus trigger, or the name of its metric.
-    pub queries: BTreeMap<String, String>,
+    /// What each signal stands for.
+    pub stands_for: BTreeMap<String, StandsFor>,
+}
+
+/// What a trigger measures, for which a signal of the scenario stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StandsFor {
+    /// The query of a Prometheus trigger.
+    Query(String),
+    /// The one number of a scaler of this type.
+    Scaler(String),
 }
 
 /// Reads the manifest `node` of a ScaledObject. `bind` names the signal of a trigger, by its name or that of its metric.
@@ -46,10 +55,11 @@ pub fn read(
 }
 
 /// The names that stand for triggers, and what they stand for.
-struct Names<'a> {
+#[derive(Debug)]
+pub(in crate::kubernetes) struct Names<'a> {
     bind: &'a BTreeMap<String, At<String>>,
     used: Vec<String>,
-    queries: BTreeMap<String, String>,
+    stands_for: BTreeMap<String, StandsFor>,
 }
 
 fn read_object(
@@ -86,7 +96,7 @@ fn read_object(
     let mut replicas = |key| value::<u16>(&mut fields, reader, key).map(i32::from);
     let (idle, min, max) =
         (replicas("idleReplicaCount"), replicas("minReplicaCount"), replicas("maxReplicaCount"));
-    let mut names = Names { bind, used: Vec::new(), queries: BTreeMap::new() };
+    let mut names = Names::new(bind);
     let triggers = match fields.honour(reader, "triggers") {
         Some(node) => read_triggers(reader, node, &mut names),
         None => Vec::new(),
@@ -96,12 +106,7 @@ fn read_object(
         advanced.map_or((None, None), |node| read_advanced(reader, node, &triggers, controller));
     let fallback = fields.honour(reader, "fallback").and_then(|node| read_fallback(reader, node));
     fields.finish(reader);
-    for (name, to) in bind.iter().filter(|(name, _)| !names.used.contains(name)) {
-        let problem = Problem::error(&to.place, format!("no trigger of the manifest is named {name:?}"));
-        reader.problems().push(
-            problem.hint("a trigger goes by its name, or by that of its metric, such as s0-prometheus"),
-        );
-    }
+    let stands_for = names.finish(reader);
     let object = ScaledObject {
         polling_interval,
         cooldown_period,
@@ -119,7 +124,7 @@ fn read_object(
         reader.problems().error(&spec.place, "spec.pollingInterval is at least 1");
     }
     object.check(&spec.place, reader.problems());
-    Some(ManifestKeda { target: target?, object, queries: names.queries })
+    Some(ManifestKeda { target: target?, object, stands_for })
 }
 
 fn read_metadata(reader: &mut Reader, node: &Node) -> Pause {
@@ -498,8 +503,8 @@ fn read_scaler(
         reader.problems().error(fields.place, message);
         return None;
     };
-    let signal = names.signal(name, metric);
-    names.queries.insert(signal.clone(), query.unwrap_or_else(|| metric.to_owned()));
+    let stands_for = query.map_or_else(|| StandsFor::Scaler(scaler.kind.to_owned()), StandsFor::Query);
+    let signal = names.signal(name, metric, stands_for);
     let ignore_null_values = prometheus && ignore.is_none_or(|text| truth(&text));
     Some(Source::Signal(SignalSource {
         signal,
@@ -510,16 +515,34 @@ fn read_scaler(
     }))
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    pub(in crate::kubernetes) fn new(bind: &'a BTreeMap<String, At<String>>) -> Names<'a> {
+        Names { bind, used: Vec::new(), stands_for: BTreeMap::new() }
+    }
+
     /// The signal of a trigger: the bound one, or that of its own name.
-    fn signal(&mut self, name: Option<&str>, metric: &str) -> String {
-        for key in name.into_iter().chain([metric]) {
-            if let Some(signal) = self.bind.get(key) {
-                self.used.push(key.to_owned());
-                return signal.value.clone();
-            }
+    pub(in crate::kubernetes) fn signal(
+        &mut self,
+        name: Option<&str>,
+        metric: &str,
+        stands_for: StandsFor,
+    ) -> String {
+        let bound = name.into_iter().chain([metric]).find_map(|key| Some((key, self.bind.get(key)?)));
+        self.used.extend(bound.map(|(key, _)| key.to_owned()));
+        let signal = bound.map_or(name.unwrap_or(metric), |(_, signal)| &signal.value).to_owned();
+        self.stands_for.insert(signal.clone(), stands_for);
+        signal
+    }
+
+    /// What the signals stand for. A name that was not needed is a problem.
+    pub(in crate::kubernetes) fn finish(self, reader: &mut Reader) -> BTreeMap<String, StandsFor> {
+        for (name, to) in self.bind.iter().filter(|(name, _)| !self.used.contains(name)) {
+            let problem = Problem::error(&to.place, format!("no trigger of the manifest is named {name:?}"));
+            reader.problems().push(
+                problem.hint("a trigger goes by its name, or by that of its metric, such as s0-prometheus"),
+            );
         }
-        name.unwrap_or(metric).to_owned()
+        self.stands_for
     }
 }
 
@@ -575,7 +598,7 @@ spec:
             (object.polling_interval, object.cooldown_period),
             (Span::from_secs(15), Span::from_secs(300))
         );
-        assert_eq!(read.queries["waiting"], "sum(w)");
+        assert_eq!(read.stands_for["waiting"], StandsFor::Query("sum(w)".into()));
         assert!(object.pause.scale_in && !object.pause.scale_out);
         let hpa = object.hpa();
         assert_eq!((hpa.min_replicas, hpa.max_replicas), (1, 8));

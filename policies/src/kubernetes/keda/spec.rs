@@ -349,7 +349,7 @@ impl ResourceTriggerSpec {
 }
 
 /// The trigger on CPU or memory with this metric of the HPA.
-pub(super) fn resource(kind: &str, metric: MetricSource) -> Trigger {
+pub(in crate::kubernetes) fn resource(kind: &str, metric: MetricSource) -> Trigger {
     Trigger {
         kind: kind.to_owned(),
         name: None,
@@ -384,7 +384,7 @@ pub(super) fn formula(
 
 impl ScaledObject {
     /// What KEDA's admission webhook checks, and what can never work.
-    pub(super) fn check(&self, place: &Place, problems: &mut Problems) {
+    pub(in crate::kubernetes) fn check(&self, place: &Place, problems: &mut Problems) {
         let (min, max) = (self.min_replicas, self.max_replicas);
         if self.triggers.is_empty() {
             problems.error(place, "a ScaledObject needs at least one trigger");

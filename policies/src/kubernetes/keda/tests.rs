@@ -156,13 +156,12 @@ fn annotations_pause_in_part_or_whole() {
 }
 
 #[test]
-fn a_request_wakes_its_own_target_only() {
+fn a_request_activates_at_once_and_a_poll_with_the_same_values_does_not() {
     let mut object = object();
     let Source::Signal(signal) = &mut object.triggers[0].source else { panic!("a signal") };
     signal.push = true;
     let mut keda = Activation::new(target(), object, schedule());
     let mut at = seen(5, 0, None);
-    at.cause = Cause::Poke(Poke::RequestAtZero { target: TargetName::new("other/main") });
     assert_eq!(replicas(&keda.decide(&at)), None);
     at.cause = Cause::Poke(Poke::RequestAtZero { target: target() });
     assert_eq!(replicas(&keda.decide(&at)), Some(1));

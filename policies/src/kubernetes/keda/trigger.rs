@@ -129,7 +129,7 @@ impl Trigger {
 }
 
 /// The name of the metric of the trigger of this type at this place.
-pub(super) fn metric_name(at: usize, kind: &str) -> String {
+pub(in crate::kubernetes) fn metric_name(at: usize, kind: &str) -> String {
     format!("s{at}-{kind}")
 }
 
@@ -170,6 +170,6 @@ pub(super) fn one(answer: &Reading<scaletwin_core::control::Values>) -> Result<f
 
 /// A value as the milli-units that KEDA hands on: cut, as `int64(value * 1000)`.
 #[must_use]
-pub(super) fn milli(value: f64) -> i64 {
+pub(in crate::kubernetes) fn milli(value: f64) -> i64 {
     go::int64(value * 1_000.0)
 }

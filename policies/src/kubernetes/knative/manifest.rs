@@ -19,7 +19,7 @@ const KINDS: [(&str, &str); 4] = [
 ];
 
 /// The domain of the annotations.
-const DOMAIN: &str = "autoscaling.knative.dev/";
+pub(in crate::kubernetes) const DOMAIN: &str = "autoscaling.knative.dev/";
 
 /// A revision as a manifest gives it.
 #[derive(Debug, Clone)]
@@ -131,13 +131,16 @@ fn read_spec(reader: &mut Reader, spec: &Node, path: &str) -> Option<Revision> {
 
 fn read_metadata(reader: &mut Reader, metadata: &Node, path: &str) -> Annotations {
     match metadata.get("annotations").filter(|node| !node.is_null()) {
-        Some(node) => read_annotations(reader, node, &format!("{path}.annotations")).unwrap_or_default(),
+        Some(node) => {
+            let fields = reader.fields(node, &format!("{path}.annotations"));
+            fields.map(|fields| read_annotations(reader, fields)).unwrap_or_default()
+        }
         None => Annotations::default(),
     }
 }
 
-fn read_annotations(reader: &mut Reader, node: &Node, path: &str) -> Option<Annotations> {
-    let mut fields = reader.fields(node, path)?;
+/// The annotations of the autoscaler among these.
+pub(in crate::kubernetes) fn read_annotations(reader: &mut Reader, mut fields: Fields<'_>) -> Annotations {
     fields.without_effect_where(reader, |key| !key.starts_with(DOMAIN));
     let mut read = Annotated { fields, reader };
     read.class();
@@ -204,7 +207,7 @@ fn read_annotations(reader: &mut Reader, node: &Node, path: &str) -> Option<Anno
         ),
     };
     read.fields.finish(read.reader);
-    Some(annotations)
+    annotations
 }
 
 /// Annotations while they are being read.

@@ -67,10 +67,11 @@ fn one(
     problems: &mut Problems,
 ) -> Option<CheckedController> {
     let inner = At { value: (*written.value.0).clone(), place: written.place.clone() };
-    if matches!(inner.value, PolicySpec::Keda(_) | PolicySpec::Composite(_)) {
+    if matches!(inner.value, PolicySpec::Keda(_) | PolicySpec::Kserve(_) | PolicySpec::Composite(_)) {
         let problem =
             Problem::error(&written.place, "a composite holds policies that are one controller each");
-        problems.push(problem.hint("keda is two controllers, and a composite cannot hold another"));
+        problems
+            .push(problem.hint("keda and kserve add theirs themselves, and a composite cannot hold another"));
         return None;
     }
     controller(&inner, policy, seen, checked, problems)

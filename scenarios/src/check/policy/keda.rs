@@ -3,21 +3,21 @@
 use scaletwin_core::control::{MetricQuery, Policy, Schedule, SignalScope, TargetName, signal};
 use scaletwin_core::input::{Place, Problem, Problems};
 use scaletwin_core::units::Span;
-use scaletwin_policies::kubernetes::hpa::spec::ControllerSettings;
+use scaletwin_policies::kubernetes::hpa::spec::{ControllerSettings, ControllerSpec};
 use scaletwin_policies::kubernetes::keda::ScaledObject;
 use scaletwin_policies::kubernetes::keda::activation::Activation;
 use scaletwin_policies::kubernetes::keda::adapter::KedaHpa;
-use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda};
+use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda, StandsFor};
 use scaletwin_policies::kubernetes::keda::spec::KedaSpec;
 use scaletwin_policies::kubernetes::keda::trigger::{Source, Trigger};
 use scaletwin_policies::kubernetes::manifest::only;
+use scaletwin_sim::scrape::queries::names_found;
 use scaletwin_sim::scrape::signals::Per;
 use serde::Serialize;
 
-use super::{
-    CheckedController, CheckedPolicy, Kind, PolicyText, Seen, check_named, check_resource, read_documents,
-    target, waivers,
-};
+use super::hpa::{check_named, check_resource};
+use super::manifests::manifest_of;
+use super::{CheckedController, CheckedPolicy, Kind, PolicyText, Seen, target};
 
 /// One of the two controllers.
 #[derive(Debug, Clone, Serialize)]
@@ -60,6 +60,19 @@ pub(super) fn keda(
     let read = read(spec, place, policy, &controller, &mut checked.waived, problems);
     let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
     check_named(read.named(), &target, &spec.target.place, problems);
+    add(read, target, (&spec.controller, spec.offset), place, seen, checked, problems);
+}
+
+/// Adds the controllers of an object on `target`, run by these flags and with this first poll.
+pub(super) fn add(
+    read: Read,
+    target: TargetName,
+    (flags, first): (&ControllerSpec, Option<Span>),
+    place: &Place,
+    seen: &Seen<'_>,
+    checked: &mut CheckedPolicy,
+    problems: &mut Problems,
+) {
     check_triggers(&read, &target, place, seen, problems);
     let object = Box::new(read.object);
     let (activation, hpa) = (format!("keda/{target}"), format!("keda-hpa/{target}"));
@@ -72,22 +85,32 @@ pub(super) fn keda(
         kind: Kind::Keda(part),
     };
     if !object.pause.whole() {
+        let controller = flags.settings();
         let part = Part::Hpa { target: target.clone(), object: object.clone(), controller };
-        let (period, offset) = (spec.controller.sync_period.0, spec.controller.offset);
-        checked.controllers.push(one(&hpa, period, offset, part));
+        checked.controllers.push(one(&hpa, flags.sync_period.0, flags.offset, part));
         checked.layers.push(vec![hpa, activation.clone()]);
     }
     let part = Part::Activation { target, object };
-    checked.controllers.push(one(&activation, period, spec.offset, part));
+    checked.controllers.push(one(&activation, period, first, part));
 }
 
 /// The object by a manifest or by our own keys.
-struct Read {
+pub(super) struct Read {
     object: ScaledObject,
     manifest: Option<ManifestKeda>,
 }
 
 impl Read {
+    /// The object of a manifest.
+    pub(super) fn of_manifest(manifest: ManifestKeda) -> Read {
+        Read { object: manifest.object.clone(), manifest: Some(manifest) }
+    }
+
+    /// What a signal stands for in the manifest.
+    fn stands_for(&self, signal: &str) -> Option<&StandsFor> {
+        self.manifest.as_ref()?.stands_for.get(signal)
+    }
+
     fn named(&self) -> Option<&scaletwin_core::control::ObjectName> {
         self.manifest.as_ref().map(|manifest| &manifest.target)
     }
@@ -108,21 +131,11 @@ fn read(
         return spec.check(controller, problems).map(|object| Read { object, manifest: None });
     };
     spec.refuse_own_keys(problems);
-    let documents = read_documents(path, policy);
-    let read = documents.and_then(|documents| {
-        let node = only(&documents, "ScaledObject", &path.place)?;
+    let read = manifest_of(path, policy, waived, problems, |documents| {
+        let node = only(documents, "ScaledObject", &path.place)?;
         manifest::read(node, &spec.waive, &spec.bind, controller)
     });
-    match read {
-        Ok((manifest, coverage)) => {
-            waived.extend(waivers(path, coverage));
-            Some(Read { object: manifest.object.clone(), manifest: Some(manifest) })
-        }
-        Err(more) => {
-            problems.extend(more);
-            None
-        }
-    }
+    read.map(Read::of_manifest)
 }
 
 /// Every trigger has its signal, and something can wake the target.
@@ -146,22 +159,32 @@ fn check_triggers(read: &Read, target: &TargetName, place: &Place, seen: &Seen<'
 }
 
 fn check_signal(name: &str, read: &Read, place: &Place, seen: &Seen<'_>, problems: &mut Problems) {
-    let query = read.manifest.as_ref().and_then(|manifest| manifest.queries.get(name));
-    match seen.signals.iter().find(|signal| signal.name == *name) {
+    let of_signals = seen.signals.iter().find(|signal| signal.name == *name).map(|signal| signal.per);
+    let of_queries = || seen.queries.iter().find(|query| query.name == *name).map(|query| query.per);
+    match of_signals.or_else(of_queries) {
         None => {
-            let of = query.map_or(String::new(), |query| format!(", which stands for {query}"));
-            let problem =
-                Problem::error(place, format!("the trigger's signal {name:?} is bound to nothing{of}"));
-            problems.push(problem.hint(format!(
-                "add to the scenario, with its series:\n          signals:\n            {name}: {{series: interceptor_pending_request_count}}"
-            )));
+            let problem = Problem::error(place, format!("the trigger's signal {name:?} is bound to nothing"));
+            let stanza = stanza(read.stands_for(name));
+            problems.push(
+                problem.hint(format!(
+                    "add to the scenario:\n          signals:\n            {name}: {{{stanza}}}"
+                )),
+            );
         }
-        Some(found) if found.per == Per::Pod => {
+        Some(Per::Pod) => {
             let problem =
                 Problem::error(place, format!("the trigger's signal {name:?} is one value for each pod"));
             problems.push(problem.hint("KEDA fails on more than one: remove per: pod from the signal"));
         }
-        Some(_) => {}
+        Some(Per::Deployment) => {}
+    }
+}
+
+/// What stands for a trigger under `signals`: its own query, or what a queue would be here.
+fn stanza(stands_for: Option<&StandsFor>) -> String {
+    match stands_for {
+        Some(StandsFor::Query(query)) => format!("promql: '{}'", query.trim().replace('\'', "''")),
+        _ => "series: interceptor_pending_request_count".to_owned(),
     }
 }
 
@@ -171,10 +194,16 @@ fn needs_replicas(trigger: &Trigger, seen: &Seen<'_>) -> bool {
         Source::Signal(source) if source.push => false,
         Source::Signal(_) => {
             let Some(MetricQuery::Signal { name }) = trigger.query() else { return false };
-            let found = seen.signals.iter().find(|signal| signal.name == name);
-            found
-                .and_then(|found| signal(&found.series))
-                .is_some_and(|known| known.scope == SignalScope::Replica)
+            let series = match seen.queries.iter().find(|query| query.name == name) {
+                Some(query) => query.query.selectors().into_iter().flat_map(names_found).collect(),
+                None => {
+                    let found = seen.signals.iter().find(|signal| signal.name == name);
+                    found.map(|found| found.series.clone()).into_iter().collect::<Vec<_>>()
+                }
+            };
+            let of_replicas =
+                |name: &String| signal(name).is_some_and(|known| known.scope == SignalScope::Replica);
+            !series.is_empty() && series.iter().all(of_replicas)
         }
         Source::Cron { .. } => false,
         Source::Resource(_) => false,

@@ -1,7 +1,7 @@
 //! Node autoscalers: from flags, keys and manifests to what a run needs.
 
 use scaletwin_core::control::{Policy, Schedule};
-use scaletwin_core::input::{At, Node, Place, Problem, Problems, parse_documents};
+use scaletwin_core::input::{At, Place, Problem, Problems};
 use scaletwin_core::random::Seed;
 use scaletwin_core::units::Span;
 use scaletwin_policies::kubernetes::cluster_autoscaler::spec::{
@@ -10,10 +10,11 @@ use scaletwin_policies::kubernetes::cluster_autoscaler::spec::{
 use scaletwin_policies::kubernetes::cluster_autoscaler::{ClusterAutoscaler, args};
 use scaletwin_policies::kubernetes::karpenter::spec::{KarpenterSpec, NodePoolSettings};
 use scaletwin_policies::kubernetes::karpenter::{DISRUPTION_PERIOD, Karpenter, KarpenterSettings, manifest};
-use scaletwin_policies::kubernetes::manifest::{Coverage, FieldCoverage, only};
+use scaletwin_policies::kubernetes::manifest::only;
 use scaletwin_sim::cluster::settings::ClusterSettings;
 use serde::Serialize;
 
+use super::manifests::{manifest_of, refuse_waivers};
 use super::{CheckedController, Kind, Seen};
 use crate::check::{PolicyText, choose, unknown};
 
@@ -49,23 +50,24 @@ impl CheckedNodes {
     }
 }
 
-/// A controller, and the fields of its manifest that were waived.
-type Found = Option<(CheckedController, Vec<String>)>;
-
 pub(super) fn cluster_autoscaler(
     spec: &ClusterAutoscalerSpec,
     place: &Place,
     policy: &PolicyText<'_>,
     seen: &Seen<'_>,
+    waived: &mut Vec<String>,
     problems: &mut Problems,
-) -> Found {
-    let (flags, waived) = match (&spec.manifest, &spec.flags) {
-        (Some(path), None) => manifest_of(path, policy, problems, |nodes| {
+) -> Option<CheckedController> {
+    if spec.manifest.is_none() {
+        refuse_waivers(&spec.waive, place, problems);
+    }
+    let flags = match (&spec.manifest, &spec.flags) {
+        (Some(path), None) => manifest_of(path, policy, waived, problems, |nodes| {
             let deployment = only(nodes, "Deployment", &path.place)?;
             args::read(nodes, deployment, &spec.waive)
         })?,
-        (None, Some(flags)) => (flags.value.clone(), no_waivers(&spec.waive, place, problems)?),
-        (None, None) => (FlagsSpec::defaults(), no_waivers(&spec.waive, place, problems)?),
+        (None, Some(flags)) => flags.value.clone(),
+        (None, None) => FlagsSpec::defaults(),
         (Some(path), Some(_)) => return both(path, "flags", problems),
     };
     let settings = flags.check(problems);
@@ -75,7 +77,7 @@ pub(super) fn cluster_autoscaler(
     let name = format!("cluster-autoscaler/{cluster}");
     let loop_duration = spec.loop_duration.0;
     let kind = Kind::Nodes(CheckedNodes::ClusterAutoscaler { cluster, loop_duration, settings });
-    Some((CheckedController { name, place: place.clone(), period, offset: spec.offset, kind }, waived))
+    Some(CheckedController { name, place: place.clone(), period, offset: spec.offset, kind })
 }
 
 pub(super) fn karpenter(
@@ -83,13 +85,17 @@ pub(super) fn karpenter(
     place: &Place,
     policy: &PolicyText<'_>,
     seen: &Seen<'_>,
+    waived: &mut Vec<String>,
     problems: &mut Problems,
-) -> Found {
+) -> Option<CheckedController> {
+    if spec.manifest.is_none() {
+        refuse_waivers(&spec.waive, place, problems);
+    }
     let cluster = cluster(spec.cluster.as_ref(), place, seen, problems)?;
-    let (node_pools, waived) = match (&spec.manifest, &spec.node_pools) {
-        (Some(path), None) => {
-            manifest_of(path, policy, problems, |nodes| manifest::read(nodes, &spec.waive, &path.place))?
-        }
+    let node_pools = match (&spec.manifest, &spec.node_pools) {
+        (Some(path), None) => manifest_of(path, policy, waived, problems, |nodes| {
+            manifest::read(nodes, &spec.waive, &path.place)
+        })?,
         (None, Some(written)) => {
             for pool in written.iter().flat_map(|node_pool| &node_pool.pools) {
                 check_pool(pool, cluster, problems);
@@ -97,9 +103,9 @@ pub(super) fn karpenter(
             crate::check::check_names("NodePool", written.iter().map(|pool| &pool.name), problems);
             let found: Vec<Option<NodePoolSettings>> =
                 written.iter().map(|pool| pool.check(problems)).collect();
-            (found.into_iter().collect::<Option<Vec<_>>>()?, no_waivers(&spec.waive, place, problems)?)
+            found.into_iter().collect::<Option<Vec<_>>>()?
         }
-        (None, None) => (vec![NodePoolSettings::default_pool()], no_waivers(&spec.waive, place, problems)?),
+        (None, None) => vec![NodePoolSettings::default_pool()],
         (Some(path), Some(_)) => return both(path, "node_pools", problems),
     };
     let (idle, max) = (spec.batch_idle_duration.0, spec.batch_max_duration.0);
@@ -107,14 +113,8 @@ pub(super) fn karpenter(
     let cluster = cluster.name.clone();
     let name = format!("karpenter/{cluster}");
     let kind = Kind::Nodes(CheckedNodes::Karpenter { cluster, settings });
-    let controller = CheckedController {
-        name,
-        place: place.clone(),
-        period: DISRUPTION_PERIOD,
-        offset: spec.offset,
-        kind,
-    };
-    Some((controller, waived))
+    let period = DISRUPTION_PERIOD;
+    Some(CheckedController { name, place: place.clone(), period, offset: spec.offset, kind })
 }
 
 fn cluster<'a>(
@@ -138,40 +138,4 @@ fn both<T>(path: &At<String>, own: &str, problems: &mut Problems) -> Option<T> {
     let problem = Problem::error(&path.place, format!("manifest: and {own}: exclude each other"));
     problems.push(problem.hint("remove one of them"));
     None
-}
-
-/// Nothing, unless something is waived where there is no manifest.
-fn no_waivers(waive: &[String], place: &Place, problems: &mut Problems) -> Option<Vec<String>> {
-    if !waive.is_empty() {
-        problems.error(place, "waive: is about a manifest, and there is none");
-        return None;
-    }
-    Some(Vec::new())
-}
-
-/// What `read` makes of the manifest at `path`, and the fields that were waived in it.
-fn manifest_of<T>(
-    path: &At<String>,
-    policy: &PolicyText<'_>,
-    problems: &mut Problems,
-    read: impl FnOnce(&[Node]) -> Result<(T, FieldCoverage), Problems>,
-) -> Option<(T, Vec<String>)> {
-    let documents = || -> Result<(T, FieldCoverage), Problems> {
-        let file = policy.folder.join(&path.value);
-        let text = policy
-            .files
-            .read(&file)
-            .map_err(|problem| Problem { place: Some(path.place.clone()), ..problem })?;
-        read(&parse_documents(&file.display().to_string(), &text)?)
-    };
-    match documents() {
-        Ok((value, coverage)) => {
-            let waived = coverage.into_iter().filter(|(_, coverage)| *coverage == Coverage::Waived);
-            Some((value, waived.map(|(field, _)| format!("{}: {field}", path.value)).collect()))
-        }
-        Err(more) => {
-            problems.extend(more);
-            None
-        }
-    }
 }

@@ -129,7 +129,7 @@ pub(super) fn bound<'a>(
     seen: &Seen<'_>,
     problems: &mut Problems,
 ) -> Vec<String> {
-    let known: Vec<&str> = seen.signals.iter().map(|signal| signal.name.as_str()).collect();
+    let known = seen.signal_names();
     let mut signals: Vec<String> = Vec::new();
     for name in names {
         if !known.contains(&name.as_str()) {

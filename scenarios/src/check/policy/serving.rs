@@ -10,7 +10,8 @@ use scaletwin_policies::serving::wva::tokens::Capacities;
 use scaletwin_policies::serving::wva::{self, Analyzer, Metrics, VariantSettings, WvaSettings, WvaSpec};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings};
 
-use super::{CheckedController, Kind, Seen, check_bound, target};
+use super::hpa::check_bound;
+use super::{CheckedController, Kind, Seen, target};
 use crate::check::unknown;
 
 pub(super) fn vpa(

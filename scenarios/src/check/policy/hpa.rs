@@ -1,0 +1,176 @@
+//! A HorizontalPodAutoscaler, and what its metrics are bound to.
+
+use std::collections::BTreeSet;
+
+use scaletwin_core::control::{MetricName, MetricQuery, ObjectName, TargetName};
+use scaletwin_core::input::{Place, Problem, Problems};
+use scaletwin_policies::kubernetes::hpa::manifest;
+use scaletwin_policies::kubernetes::hpa::spec::{
+    ControllerSpec, HpaSettings, HpaSpec, MetricSource, ResourceTarget,
+};
+use scaletwin_policies::kubernetes::manifest::only;
+use scaletwin_sim::scrape::signals::Per;
+
+use super::manifests::{manifest_of, refuse_waivers};
+use super::{CheckedController, Kind, PolicyText, Seen, target};
+use crate::check::unknown;
+
+pub(super) fn hpa(
+    spec: &HpaSpec,
+    place: &Place,
+    policy: &PolicyText<'_>,
+    seen: &Seen<'_>,
+    waived: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<CheckedController> {
+    let controller = spec.controller.settings();
+    let mut named = None;
+    let settings = match &spec.manifest {
+        Some(path) => {
+            spec.refuse_own_keys(problems);
+            let read = manifest_of(path, policy, waived, problems, |documents| {
+                let node = only(documents, "HorizontalPodAutoscaler", &path.place)?;
+                manifest::read(node, &spec.waive, &controller)
+            });
+            read.map(|read| {
+                named = Some(read.target);
+                read.settings
+            })
+        }
+        None => {
+            refuse_waivers(&spec.waive, place, problems);
+            spec.check(&controller, problems)
+        }
+    };
+    let target = target(&spec.target, seen, problems)?;
+    let settings = settings?;
+    check_named(named.as_ref(), &target, &spec.target.place, problems);
+    Some(hpa_of(target, settings, &spec.controller, place, seen, problems))
+}
+
+/// The controller of an HPA with these settings.
+pub(super) fn hpa_of(
+    target: TargetName,
+    settings: HpaSettings,
+    flags: &ControllerSpec,
+    place: &Place,
+    seen: &Seen<'_>,
+    problems: &mut Problems,
+) -> CheckedController {
+    check_metrics(&settings, &target, place, seen, problems);
+    CheckedController {
+        name: format!("hpa/{target}"),
+        place: place.clone(),
+        period: flags.sync_period.0,
+        offset: flags.offset,
+        kind: Kind::Hpa { target, settings, controller: flags.settings() },
+    }
+}
+
+/// Says so where a manifest is of another target.
+pub(super) fn check_named(
+    named: Option<&ObjectName>,
+    target: &TargetName,
+    place: &Place,
+    problems: &mut Problems,
+) {
+    let deployment = target.as_str().rsplit('/').next();
+    if let Some(named) = named.filter(|named| Some(named.name.as_str()) != deployment) {
+        let message = format!("the manifest scales {} {:?}; here it scales {target}", named.kind, named.name);
+        problems.push(Problem::warning(place, message));
+    }
+}
+
+/// Every metric that the HPA asks for by name is bound to a signal of the right kind.
+fn check_metrics(
+    settings: &HpaSettings,
+    target: &TargetName,
+    place: &Place,
+    seen: &Seen<'_>,
+    problems: &mut Problems,
+) {
+    for metric in &settings.metrics {
+        check_resource(metric, target, place, seen, problems);
+        let per_pod = matches!(metric, MetricSource::Pods { .. });
+        let (MetricQuery::Pods { metric: name, .. }
+        | MetricQuery::Object { metric: name, .. }
+        | MetricQuery::External { metric: name }) = metric.query(target)
+        else {
+            continue;
+        };
+        check_bound(&name, per_pod, matches!(metric, MetricSource::Object { .. }), place, seen, problems);
+    }
+}
+
+/// What an HPA on a resource needs of the pods: the container that it names, and a request where it asks for a utilization.
+pub(super) fn check_resource(
+    metric: &MetricSource,
+    target: &TargetName,
+    place: &Place,
+    seen: &Seen<'_>,
+    problems: &mut Problems,
+) {
+    let MetricSource::Resource { resource, container, target: wanted } = metric else { return };
+    let Some(model) = seen.deployments.iter().find(|model| model.settings.target == *target) else { return };
+    let containers = &model.settings.containers;
+    if let Some(name) =
+        container.as_ref().filter(|name| !containers.iter().any(|known| *known.name == ***name))
+    {
+        let names: Vec<&str> = containers.iter().map(|known| &*known.name).collect();
+        problems.push(unknown(place, "container", name, &names));
+        return;
+    }
+    let asked = containers.iter().filter(|known| container.as_ref().is_none_or(|name| *known.name == **name));
+    let requested =
+        asked.flat_map(|known| &known.requests).any(|(known, milli)| known == resource && *milli > 0);
+    if matches!(wanted, ResourceTarget::Utilization(_)) && !requested {
+        let name = resource.name();
+        let message = format!(
+            "{target} requests no {name}, so that its {name} utilization cannot be told: the HPA will fail to scale"
+        );
+        problems.push(Problem::warning(place, message).hint(format!("add {name}: to its replica:")));
+    }
+}
+
+pub(super) fn check_bound(
+    metric: &MetricName,
+    per_pod: bool,
+    single: bool,
+    place: &Place,
+    seen: &Seen<'_>,
+    problems: &mut Problems,
+) {
+    let name = &metric.name;
+    if let Some(query) = seen.queries.iter().find(|query| query.name == *name) {
+        return crate::check::queries::check_bound(query, per_pod, single, place, problems);
+    }
+    let Some(signal) = seen.signals.iter().find(|signal| signal.name == *name) else {
+        let per = if per_pod { "pod" } else { "deployment" };
+        let stanza =
+            format!("signals:\n            {name}: {{series: vllm:num_requests_waiting, per: {per}}}");
+        let message = format!("the metric {name:?} is bound to no signal");
+        problems.push(
+            Problem::error(place, message)
+                .hint(format!("add to the scenario, with its series:\n          {stanza}")),
+        );
+        return;
+    };
+    let services: BTreeSet<usize> = seen.deployments.iter().map(|model| model.settings.service).collect();
+    if !per_pod && signal.per == Per::Pod && services.len() > 1 && signal.matches.is_empty() {
+        let problem =
+            Problem::error(place, format!("the metric {name:?} would be taken over all services together"));
+        problems.push(
+            problem
+                .hint(format!("add match: {{service: …}} to the signal {name}, or make it per: deployment")),
+        );
+    }
+    if per_pod && signal.per != Per::Pod {
+        let problem = Problem::error(place, format!("the metric {name:?} needs one value for each pod"));
+        problems.push(problem.hint(format!("add per: pod to the signal {name}")));
+    }
+    if single && signal.per != Per::Deployment {
+        let problem =
+            Problem::error(place, format!("the metric {name:?} is one value, not one for each pod"));
+        problems.push(problem.hint(format!("remove per: pod from the signal {name}")));
+    }
+}

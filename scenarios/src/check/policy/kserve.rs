@@ -1,0 +1,52 @@
+//! An InferenceService of KServe: the controllers that it becomes.
+
+use scaletwin_core::input::{Place, Problem, Problems};
+use scaletwin_policies::kubernetes::kserve::Autoscaler;
+use scaletwin_policies::kubernetes::kserve::manifest::{self, Installation};
+use scaletwin_policies::kubernetes::kserve::spec::KserveSpec;
+use scaletwin_policies::kubernetes::manifest::only;
+
+use super::manifests::manifest_of;
+use super::{CheckedPolicy, PolicyText, Seen, hpa, keda, load, target};
+
+pub(super) fn kserve(
+    spec: &KserveSpec,
+    place: &Place,
+    policy: &PolicyText<'_>,
+    seen: &Seen<'_>,
+    checked: &mut CheckedPolicy,
+    problems: &mut Problems,
+) {
+    let controller = spec.controller.settings();
+    let installed = Installation {
+        default_mode: spec.default_deployment_mode,
+        config: &spec.config,
+        controller: &controller,
+        bind: &spec.bind,
+    };
+    let path = &spec.manifest;
+    let read = manifest_of(path, policy, &mut checked.waived, problems, |documents| {
+        manifest::read(only(documents, "InferenceService", &path.place)?, &spec.waive, installed)
+    });
+    let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
+    match read {
+        Autoscaler::Knative(revision) => {
+            let when = (spec.offset, place);
+            let made = load::knative_of(target, &revision, &spec.config, when, seen, problems);
+            checked.controllers.extend(made);
+        }
+        Autoscaler::Hpa(settings) => {
+            let made = hpa::hpa_of(target, settings, &spec.controller, place, seen, problems);
+            checked.controllers.push(made);
+        }
+        Autoscaler::Keda(read) => {
+            let read = keda::Read::of_manifest(*read);
+            keda::add(read, target, (&spec.controller, spec.offset), place, seen, checked, problems);
+        }
+        Autoscaler::Nothing => {
+            let message =
+                format!("KServe makes no autoscaler for {target}: the manifest says that another scales it");
+            problems.push(Problem::warning(place, message));
+        }
+    }
+}
