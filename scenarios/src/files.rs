@@ -1,9 +1,10 @@
 //! Texts from files, with limits.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use scaletwin_core::input::Problem;
 
@@ -23,14 +24,25 @@ pub struct Input {
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     inputs: RefCell<Vec<Input>>,
+    /// Texts that are known beforehand, by path: they are not read from disk.
+    known: BTreeMap<PathBuf, String>,
 }
 
 impl Files {
+    /// Files of which these need not be on disk.
+    pub(crate) fn knowing(known: BTreeMap<PathBuf, String>) -> Files {
+        Files { known, ..Files::default() }
+    }
+
     /// The text of a file.
     ///
     /// # Errors
     /// When it cannot be read, is no text, or is longer than 16 MiB.
     pub(crate) fn read(&self, path: &Path) -> Result<String, Problem> {
+        if let Some(text) = self.known.get(path) {
+            self.keep(path.display().to_string(), text);
+            return Ok(text.clone());
+        }
         let unreadable =
             |why: String| Problem::without_place(format!("cannot read {}: {why}", path.display()));
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;

@@ -22,7 +22,7 @@ use scaletwin_policies::kubernetes::hpa::spec::{
 };
 use scaletwin_policies::kubernetes::knative::spec::{KpaSettings, KpaSpec, Revision, resolve};
 use scaletwin_policies::kubernetes::knative::{self, Kpa};
-use scaletwin_policies::kubernetes::manifest::{Coverage, FieldCoverage, only};
+use scaletwin_policies::kubernetes::manifest::{Coverage, FieldCoverage, documents as manifests, only};
 use scaletwin_policies::kubernetes::vpa::{Allowed, Vpa};
 use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
@@ -352,6 +352,26 @@ fn hpa(
     })
 }
 
+/// The one document of `kind`; of several, the one that scales the target.
+fn of_target<'a>(
+    documents: &'a [Node],
+    kind: &str,
+    target: &str,
+    place: &Place,
+) -> Result<&'a Node, Problem> {
+    let name = target.rsplit('/').next();
+    let scales = |node: &&Node| {
+        let named = |key| node.get("spec")?.get("scaleTargetRef")?.get(key)?.as_text();
+        node.get("kind").and_then(Node::as_text) == Some(kind) && named("name") == name
+    };
+    let all = manifests(documents);
+    let found: Vec<&Node> = all.into_iter().filter(scales).collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        _ => only(documents, kind, place),
+    }
+}
+
 /// The settings of a manifest, and the fields that were waived in it.
 fn read_manifest(
     spec: &HpaSpec,
@@ -360,7 +380,7 @@ fn read_manifest(
     controller: &ControllerSettings,
 ) -> Result<(ManifestHpa, Vec<String>), Problems> {
     let documents = read_documents(path, policy)?;
-    let node = only(&documents, "HorizontalPodAutoscaler", &path.place)?;
+    let node = of_target(&documents, "HorizontalPodAutoscaler", &spec.target, &path.place)?;
     let (hpa, coverage) = manifest::read(node, &spec.waive, controller)?;
     Ok((hpa, waivers(path, coverage)))
 }

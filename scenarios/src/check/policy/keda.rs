@@ -10,13 +10,12 @@ use scaletwin_policies::kubernetes::keda::adapter::KedaHpa;
 use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda};
 use scaletwin_policies::kubernetes::keda::spec::KedaSpec;
 use scaletwin_policies::kubernetes::keda::trigger::{Source, Trigger};
-use scaletwin_policies::kubernetes::manifest::only;
 use scaletwin_sim::scrape::signals::Per;
 use serde::Serialize;
 
 use super::{
-    CheckedController, CheckedPolicy, Kind, PolicyText, Seen, check_named, check_resource, read_documents,
-    target, waivers,
+    CheckedController, CheckedPolicy, Kind, PolicyText, Seen, check_named, check_resource, of_target,
+    read_documents, target, waivers,
 };
 
 /// One of the two controllers.
@@ -110,7 +109,7 @@ fn read(
     spec.refuse_own_keys(problems);
     let documents = read_documents(path, policy);
     let read = documents.and_then(|documents| {
-        let node = only(&documents, "ScaledObject", &path.place)?;
+        let node = of_target(&documents, "ScaledObject", &spec.target, &path.place)?;
         manifest::read(node, &spec.waive, &spec.bind, controller)
     });
     match read {
@@ -146,6 +145,9 @@ fn check_triggers(read: &Read, target: &TargetName, place: &Place, seen: &Seen<'
 }
 
 fn check_signal(name: &str, read: &Read, place: &Place, seen: &Seen<'_>, problems: &mut Problems) {
+    if let Some(query) = seen.queries.iter().find(|query| query.name == *name) {
+        return crate::check::queries::check_bound(query, false, true, place, problems);
+    }
     let query = read.manifest.as_ref().and_then(|manifest| manifest.queries.get(name));
     match seen.signals.iter().find(|signal| signal.name == *name) {
         None => {
