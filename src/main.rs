@@ -30,6 +30,8 @@ struct Cli {
 enum Command {
     /// Run a scenario and show what came of it
     Run(command::run::Args),
+    /// Write a starting scenario from manifests or a dump of a cluster
+    Init(command::init::Args),
     /// Print the JSON Schema of an input file
     Schema(command::schema::Args),
     /// List the policies, or the keys of one
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     };
     let answer = match cli.command {
         Command::Run(args) => command::run::run(&args),
+        Command::Init(args) => command::init::run(&args),
         Command::Schema(args) => command::schema::run(&args),
         Command::Policies(args) => command::policies::run(&args),
         Command::Trace(args) => command::trace::run(&args),

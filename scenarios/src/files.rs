@@ -1,9 +1,10 @@
 //! Texts from files, with limits.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use scaletwin_core::input::Problem;
 
@@ -26,9 +27,16 @@ pub struct Input {
 pub(crate) struct Files {
     inputs: RefCell<Vec<Input>>,
     of_library: Cell<bool>,
+    /// Texts that are known beforehand, by path: they are not read from disk.
+    known: BTreeMap<PathBuf, String>,
 }
 
 impl Files {
+    /// Files of which these need not be on disk.
+    pub(crate) fn knowing(known: BTreeMap<PathBuf, String>) -> Files {
+        Files { known, ..Files::default() }
+    }
+
     /// Lets the manifests of the library be found where its scenarios name them.
     pub(crate) fn serve_library(&self) {
         self.of_library.set(true);
@@ -42,6 +50,10 @@ impl Files {
         if let Some(entry) = library::manifest(path).filter(|_| self.of_library.get()) {
             self.keep(entry.name.to_owned(), entry.text);
             return Ok(entry.text.to_owned());
+        }
+        if let Some(text) = self.known.get(path) {
+            self.keep(path.display().to_string(), text);
+            return Ok(text.clone());
         }
         let unreadable =
             |why: String| Problem::without_place(format!("cannot read {}: {why}", path.display()));

@@ -4,6 +4,7 @@
 
 pub mod capacity;
 mod check;
+pub mod draft;
 mod files;
 pub mod library;
 mod scenario;

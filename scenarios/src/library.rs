@@ -21,13 +21,14 @@ impl Entry {
 }
 
 /// All of them. The first is the one that runs when no scenario is named.
-pub const LIBRARY: [Entry; 15] = [
+pub const LIBRARY: [Entry; 16] = [
     Entry { name: "quickstart", text: include_str!("../library/quickstart.yaml") },
     Entry { name: "chat-steady", text: include_str!("../library/chat-steady.yaml") },
     Entry { name: "flash-crowd", text: include_str!("../library/flash-crowd.yaml") },
     Entry { name: "retry-storm", text: include_str!("../library/retry-storm.yaml") },
     Entry { name: "mixed-fleet", text: include_str!("../library/mixed-fleet.yaml") },
     Entry { name: "rollout-at-peak", text: include_str!("../library/rollout-at-peak.yaml") },
+    Entry { name: "diurnal-week", text: include_str!("../library/diurnal-week.yaml") },
     Entry { name: "scale-to-zero", text: include_str!("../library/scale-to-zero.yaml") },
     Entry { name: "registry-crawl", text: include_str!("../library/registry-crawl.yaml") },
     Entry { name: "stock-out", text: include_str!("../library/stock-out.yaml") },

@@ -1,5 +1,6 @@
 //! From texts to runs.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,18 @@ impl Scenario {
         let files = Files::default();
         files.keep(name.to_owned(), text);
         Scenario::read(name, text, folder, &Request::default(), files)
+    }
+
+    /// The same with changes, where some of the files that it names are given as texts, by path.
+    pub(crate) fn parse_beside(
+        name: &str,
+        text: &str,
+        folder: &Path,
+        changes: &[String],
+        known: BTreeMap<PathBuf, String>,
+    ) -> Result<Scenario, Problems> {
+        let request = Request { changes: changes.to_vec(), ..Request::default() };
+        Scenario::read(name, text, folder, &request, Files::knowing(known))
     }
 
     fn read(

@@ -98,3 +98,18 @@ fn a_delay_for_batches_costs_everybody_while_instances_are_free() {
     let [none, short, long] = ["0s", "5ms", "40ms"].map(e2e);
     assert!(none * 1.2 < short && short * 2.0 < long, "{none}, {short}, {long} s");
 }
+
+#[test]
+fn following_a_day_costs_less_than_standing_at_its_peak_and_full_replicas_are_within_the_tolerance() {
+    let day = |change: &str| run("diurnal-week", &[change, "duration=25h"]).summary;
+    let following = day("seed=11");
+    let standing = day("policy.controllers[0].min_replicas=14");
+    let cost =
+        |summary: &scaletwin_core::record::Summary| summary.cost.total_usd.expect("all nodes have a price");
+    assert!(cost(&following) < 0.7 * cost(&standing), "{} and {}", cost(&following), cost(&standing));
+    assert!(following.services[0].slo.attainment > Some(0.99), "{:?}", following.services[0].slo);
+    // CPU of a pod is at most 100 % of its request: 1.053 times 95 %, which is within 10 %.
+    let near = day("policy.controllers[0].metrics[0].resource.utilization=95");
+    assert_eq!(near.services[0].deployments[0].scale_ups, 0);
+    assert!(near.services[0].slo.attainment < Some(0.5), "{:?}", near.services[0].slo);
+}

@@ -8,10 +8,9 @@ use scaletwin_policies::kubernetes::hpa::manifest;
 use scaletwin_policies::kubernetes::hpa::spec::{
     ControllerSpec, HpaSettings, HpaSpec, MetricSource, ResourceTarget,
 };
-use scaletwin_policies::kubernetes::manifest::only;
 use scaletwin_sim::scrape::signals::Per;
 
-use super::manifests::{manifest_of, refuse_waivers};
+use super::manifests::{manifest_of, of_target, refuse_waivers};
 use super::{CheckedController, Kind, PolicyText, Seen, target};
 use crate::check::unknown;
 
@@ -29,7 +28,7 @@ pub(super) fn hpa(
         Some(path) => {
             spec.refuse_own_keys(problems);
             let read = manifest_of(path, policy, waived, problems, |documents| {
-                let node = only(documents, "HorizontalPodAutoscaler", &path.place)?;
+                let node = of_target(documents, "HorizontalPodAutoscaler", &spec.target, &path.place)?;
                 manifest::read(node, &spec.waive, &controller)
             });
             read.map(|read| {

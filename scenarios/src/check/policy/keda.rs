@@ -10,13 +10,12 @@ use scaletwin_policies::kubernetes::keda::adapter::KedaHpa;
 use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda, StandsFor};
 use scaletwin_policies::kubernetes::keda::spec::KedaSpec;
 use scaletwin_policies::kubernetes::keda::trigger::{Source, Trigger};
-use scaletwin_policies::kubernetes::manifest::only;
 use scaletwin_sim::scrape::queries::names_found;
 use scaletwin_sim::scrape::signals::Per;
 use serde::Serialize;
 
 use super::hpa::{check_named, check_resource};
-use super::manifests::manifest_of;
+use super::manifests::{manifest_of, of_target};
 use super::{CheckedController, CheckedPolicy, Kind, PolicyText, Seen, target};
 
 /// One of the two controllers.
@@ -132,7 +131,7 @@ fn read(
     };
     spec.refuse_own_keys(problems);
     let read = manifest_of(path, policy, waived, problems, |documents| {
-        let node = only(documents, "ScaledObject", &path.place)?;
+        let node = of_target(documents, "ScaledObject", &spec.target, &path.place)?;
         manifest::read(node, &spec.waive, &spec.bind, controller)
     });
     read.map(Read::of_manifest)

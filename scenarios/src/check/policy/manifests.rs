@@ -1,7 +1,7 @@
 //! The files that controllers name.
 
 use scaletwin_core::input::{At, Node, Place, Problem, Problems, parse_documents};
-use scaletwin_policies::kubernetes::manifest::{Coverage, FieldCoverage};
+use scaletwin_policies::kubernetes::manifest::{self, Coverage, FieldCoverage};
 
 use super::PolicyText;
 
@@ -31,6 +31,26 @@ fn documents(path: &At<String>, policy: &PolicyText<'_>) -> Result<Vec<Node>, Pr
     let text =
         policy.files.read(&file).map_err(|problem| Problem { place: Some(path.place.clone()), ..problem })?;
     Ok(parse_documents(&file.display().to_string(), &text)?)
+}
+
+/// The one document of `kind`; of several, the one that scales the target.
+pub(super) fn of_target<'a>(
+    documents: &'a [Node],
+    kind: &str,
+    target: &str,
+    place: &Place,
+) -> Result<&'a Node, Problem> {
+    let name = target.rsplit('/').next();
+    let scales = |node: &&Node| {
+        let named = |key| node.get("spec")?.get("scaleTargetRef")?.get(key)?.as_text();
+        node.get("kind").and_then(Node::as_text) == Some(kind) && named("name") == name
+    };
+    let all = manifest::documents(documents);
+    let found: Vec<&Node> = all.into_iter().filter(scales).collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        _ => manifest::only(documents, kind, place),
+    }
 }
 
 /// Refuses waivers where there is no manifest.

@@ -1,0 +1,237 @@
+//! A starting scenario from what runs in a cluster: manifests, or what `kubectl get -o yaml` prints.
+//!
+//! Each value of it says where it is from: read from a field, inferred, or guessed. What cannot be carried over is listed. A
+//! part is taken only if a scenario with it passes the check, so that what is written can be run as it is.
+
+mod arguments;
+mod controllers;
+mod model;
+mod objects;
+mod page;
+mod pools;
+mod servers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use scaletwin_core::input::Severity;
+
+use crate::Scenario;
+use controllers::{Drafted, Signals};
+use objects::{Object, Objects};
+use page::{Line, guessed, plain};
+use pools::Pool;
+use servers::{Care, Server};
+
+/// A file with manifests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestFile {
+    /// Its path, as the scenario is to name it.
+    pub path: String,
+    /// Its text: YAML with any number of documents, or JSON.
+    pub text: String,
+}
+
+/// A starting scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its text.
+    pub text: String,
+    /// What is not carried over, and why, one line each.
+    pub left_out: Vec<String>,
+}
+
+/// Drafts a scenario. `folder` is where it will lie: paths of files count from there. `about` says what it is drafted from.
+#[must_use]
+pub fn draft(files: &[ManifestFile], folder: &Path, about: &str) -> Draft {
+    let mut left_out = Vec::new();
+    let objects = Objects::read(files, &mut left_out);
+    let mut parts = Parts::of(&objects, files, folder, &mut left_out);
+    objects.rest(&mut left_out);
+    parts.prove(&mut left_out);
+    Draft { text: parts.page(about, &left_out), left_out }
+}
+
+/// The parts of a scenario, each of which has passed the check.
+struct Parts<'a> {
+    files: &'a [ManifestFile],
+    folder: &'a Path,
+    pools: Vec<Pool>,
+    servers: Vec<Server>,
+    controllers: Vec<Vec<Line>>,
+    signals: Signals,
+}
+
+impl<'a> Parts<'a> {
+    fn of(
+        objects: &Objects<'_>,
+        files: &'a [ManifestFile],
+        folder: &'a Path,
+        left_out: &mut Vec<String>,
+    ) -> Parts<'a> {
+        let none = (Vec::new(), Vec::new(), Signals::new());
+        let mut parts =
+            Parts { files, folder, pools: none.0, servers: Vec::new(), controllers: none.1, signals: none.2 };
+        for pool in pools::pools(objects, left_out) {
+            let name = pool.name.clone();
+            parts.pools.push(pool);
+            let mut alone = parts.like(vec![Server::example()]);
+            alone.controllers.push(controllers::provisioner());
+            if let Err(why) = alone.checked(&alone.page("", &[])) {
+                left_out.push(format!("node pool {name}: {why}"));
+                parts.pools.pop();
+            }
+        }
+        let mut servers = servers::servers(objects, left_out);
+        pools::add_guessed(&mut parts.pools, &servers);
+        pools::make_room(&mut parts.pools, &servers, objects);
+        for server in &mut servers {
+            parts.settle(server, left_out);
+        }
+        if servers.is_empty() {
+            left_out.push("there is no Deployment that serves: the service below is an example".to_owned());
+            servers.push(Server::example());
+        }
+        parts.servers = servers;
+        parts.nodes(objects, left_out);
+        parts.scalers(objects, left_out);
+        parts
+    }
+
+    /// These pools and controllers with other services.
+    fn like(&self, servers: Vec<Server>) -> Parts<'a> {
+        let (files, folder) = (self.files, self.folder);
+        let (pools, controllers) = (self.pools.clone(), self.controllers.clone());
+        Parts { files, folder, pools, servers, controllers, signals: self.signals.clone() }
+    }
+
+    /// Takes as much of a server as passes the check.
+    fn settle(&self, server: &mut Server, left_out: &mut Vec<String>) {
+        let mut first = None;
+        for care in Care::ALL {
+            server.care = care;
+            let mut alone = self.like(vec![server.clone()]);
+            alone.controllers.push(controllers::provisioner());
+            let Err(why) = alone.checked(&alone.page("", &[])) else { break };
+            first.get_or_insert(why);
+        }
+        if let Some(why) = first {
+            left_out.push(format!("{}: {why}; it is taken {}", server.object, server.care.words()));
+        }
+    }
+
+    /// The controller of nodes: that of the cluster, else one that stands for it.
+    fn nodes(&mut self, objects: &Objects<'_>, left_out: &mut Vec<String>) {
+        let found = controllers::karpenter(objects, self.files, left_out);
+        let of_cluster = found.into_iter().next();
+        let lines = of_cluster.map_or_else(controllers::provisioner, |drafted| drafted.lines);
+        self.controllers.push(lines);
+        if let Err(why) = self.checked(&self.page("", &[])) {
+            left_out.push(format!("the NodePools as a controller: {why}"));
+            self.controllers = vec![controllers::provisioner()];
+        }
+    }
+
+    /// The controllers of replicas.
+    fn scalers(&mut self, objects: &Objects<'_>, left_out: &mut Vec<String>) {
+        let mut scaled = BTreeSet::new();
+        for drafted in controllers::scalers(objects, &self.servers, left_out) {
+            let Drafted { object, target, lines, signals } = drafted;
+            if !scaled.insert(target.clone()) {
+                left_out.push(format!("{object}: {target} has another controller"));
+                continue;
+            }
+            if let Some(name) = signals
+                .keys()
+                .find(|name| self.signals.get(*name).is_some_and(|known| Some(known) != signals.get(*name)))
+            {
+                left_out.push(format!("{object}: its metric {name} is another of {target} than of others"));
+                continue;
+            }
+            let before = (self.controllers.clone(), self.signals.clone());
+            self.controllers.push(lines);
+            self.signals.extend(signals);
+            if let Err(why) = self.checked(&self.page("", &[])) {
+                left_out.push(format!("{object}: {why}"));
+                (self.controllers, self.signals) = before;
+            }
+        }
+    }
+
+    /// Runs two minutes of the whole, and takes away what it gets nowhere with.
+    fn prove(&mut self, left_out: &mut Vec<String>) {
+        if self.tried().is_ok() {
+            return;
+        }
+        self.controllers.remove(0);
+        self.controllers.insert(0, controllers::provisioner());
+        match self.tried() {
+            Ok(()) => {
+                left_out.push("the NodePools as a controller: no node that they allow has room".to_owned())
+            }
+            Err(why) => {
+                left_out.push(format!("all controllers: {why}"));
+                (self.controllers, self.signals) = (vec![controllers::provisioner()], Signals::new());
+            }
+        }
+    }
+
+    fn tried(&self) -> Result<(), String> {
+        let changes = ["warm_up=0s".to_owned(), "duration=2m".to_owned()];
+        let scenario = self.scenario(&self.page("", &[]), &changes)?;
+        let failed = |error: &dyn std::error::Error| plain(&error.to_string());
+        let run = scenario.start(scenario.settings().seed).map_err(|error| failed(&error))?;
+        run.finish().map(drop).map_err(|error| failed(&error))
+    }
+
+    /// Whether a scenario of these parts passes the check; else the first thing that is wrong with it.
+    fn checked(&self, text: &str) -> Result<(), String> {
+        self.scenario(text, &[]).map(drop)
+    }
+
+    fn scenario(&self, text: &str, changes: &[String]) -> Result<Scenario, String> {
+        let known: BTreeMap<_, _> =
+            self.files.iter().map(|file| (self.folder.join(&file.path), file.text.clone())).collect();
+        Scenario::parse_beside("draft", text, self.folder, changes, known).map_err(|problems| {
+            let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+            plain(errors.next().map_or("", |problem| &problem.message))
+        })
+    }
+
+    /// The scenario as text.
+    fn page(&self, about: &str, left_out: &[String]) -> String {
+        let mut lines = page::head(about, left_out);
+        let name = self.servers.first().map_or("draft", |server| server.name.as_str());
+        lines.push(Line::of(0, format!("name: {}", page::quoted(name)), None));
+        lines.push(Line::of(0, "warm_up: 10m", guessed("replicas of the start are ready by then")));
+        lines.push(Line::of(0, "duration: 1h", guessed("how long requests arrive; set it")));
+        lines.push(Line::of(0, "clusters:", None));
+        lines.push(Line::of(1, "- name: cluster", guessed("a dump does not name its cluster; set it")));
+        lines.push(Line::of(2, "node_pools:", None));
+        lines.extend(self.pools.iter().flat_map(Pool::lines));
+        lines.push(Line::of(0, "services:", None));
+        let several = pools::accelerators(&self.pools) > 1;
+        lines.extend(self.servers.iter().flat_map(|server| server.lines(&self.pools, several)));
+        lines.push(Line::of(0, "traffic:", None));
+        lines.extend(self.servers.iter().flat_map(Server::traffic));
+        if !self.signals.is_empty() {
+            lines.push(Line::of(0, "signals:", None));
+            for (name, (text, origin)) in &self.signals {
+                lines.push(Line::of(1, format!("{}: {text}", page::quoted(name)), Some(origin.clone())));
+            }
+        }
+        lines.push(Line::of(0, "policy:", None));
+        let none = if self.controllers.is_empty() { " []" } else { "" };
+        lines.push(Line::of(1, format!("controllers:{none}"), None));
+        lines.extend(self.controllers.iter().flatten().cloned());
+        page::text(&lines)
+    }
+}
+
+/// The objects that a server, a pool or a controller was made from, for messages.
+fn named(object: &Object<'_>) -> String {
+    format!("{}/{}", object.kind, object.name)
+}
+
+#[cfg(test)]
+mod tests;
