@@ -141,25 +141,26 @@ fn delete_surplus(
     now: Res<Now>,
     index: Res<Index>,
     deployments: Query<(&Deployment, Option<&DeploymentReplicas>)>,
-    mut replicas: Query<(&mut Replica, Option<&OnNode>)>,
+    mut replicas: Query<(&mut Replica, Option<&OnNode>, &OfDeployment)>,
     nodes: Query<&NodeReplicas>,
     mut changes: ResMut<Changes>,
 ) {
     for entity in &index.deployments {
         let Ok((deployment, Some(of))) = deployments.get(*entity) else { continue };
         let mut living: Vec<(Rank, Entity, u32)> = Vec::new();
-        for entity in of.iter() {
-            let Ok((replica, node)) = replicas.get(entity) else { continue };
+        for living_one in of.iter() {
+            let Ok((replica, node, _)) = replicas.get(living_one) else { continue };
             if replica.deleted.is_none() {
                 // Of its own deployment, and not being deleted.
                 let counts = |other: &Entity| {
-                    of.iter().any(|mine| mine == *other)
-                        && replicas.get(*other).is_ok_and(|(replica, _)| replica.deleted.is_none())
+                    replicas
+                        .get(*other)
+                        .is_ok_and(|(replica, _, of)| of.0 == *entity && replica.deleted.is_none())
                 };
                 let neighbours = node
                     .and_then(|node| nodes.get(node.0).ok())
                     .map_or(0, |on| on.iter().filter(counts).count());
-                living.push((rank(replica, node.is_some(), neighbours, now.0), entity, replica.revision));
+                living.push((rank(replica, node.is_some(), neighbours, now.0), living_one, replica.revision));
             }
         }
         living.sort_by(|a, b| a.0.cmp(&b.0));
@@ -172,7 +173,7 @@ fn delete_surplus(
         }
         for (_, entity, revision) in living {
             let Some(left) = surplus.get_mut(&revision).filter(|left| **left > 0) else { continue };
-            if let Ok((mut replica, _)) = replicas.get_mut(entity) {
+            if let Ok((mut replica, ..)) = replicas.get_mut(entity) {
                 *left -= 1;
                 replica.deleted = Some(now.0);
                 changes.0.push(Change::Deleted { replica: replica.id, deployment: deployment.place });

@@ -469,11 +469,6 @@ impl World {
     }
 
     fn replica_states(&self, at: Time) -> Vec<ReplicaState> {
-        let view = self.fleet.nodes_view();
-        let node_of = |name: &str| {
-            let node = view.nodes.iter().find(|node| node.pods.iter().any(|pod| pod.name == name));
-            node.map(|node| node.name.clone())
-        };
         let state = |id| {
             let replica = self.fleet.replica(id)?;
             let name = self.fleet.replica_name(id)?;
@@ -500,7 +495,7 @@ impl World {
             };
             let deployment = self.fleet.deployment_of(id)?;
             Some(ReplicaState {
-                node: node_of(&name),
+                node: self.fleet.node_name_of(id).map(str::to_owned),
                 name,
                 target: self.fleet.deployment(deployment).target.clone(),
                 phase,

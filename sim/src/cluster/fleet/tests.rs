@@ -1,6 +1,8 @@
 //! Replicas come, go and find nodes.
 
-use scaletwin_core::control::{CapacityType, Resources};
+use std::sync::Arc;
+
+use scaletwin_core::control::{CapacityType, Resources, TargetName};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::Span;
 
