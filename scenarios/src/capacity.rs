@@ -162,6 +162,7 @@ fn alone(settings: &RunSettings, place: usize, speed: f64) -> RunSettings {
         window: Span::CENTURY,
         metrics_resolution: Span::CENTURY,
         clusters: Vec::new(),
+        outages: Vec::new(),
         services: vec![ServiceModel { routing, ..settings.services[service].clone() }],
         deployments: vec![DeploymentModel {
             settings: DeploymentSettings {

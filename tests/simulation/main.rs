@@ -1,8 +1,10 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
+mod budgets;
 mod cold_start;
 mod elasticity;
 mod energy;
+mod failures;
 mod keda;
 mod knative;
 mod library;
@@ -16,6 +18,7 @@ mod rollout;
 mod routing;
 mod rules;
 mod running;
+mod scheduling;
 mod serving;
 mod snapshots;
 mod spot;

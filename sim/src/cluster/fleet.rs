@@ -12,15 +12,17 @@ use scaletwin_core::units::Time;
 
 use super::entities::{Deployment, Node, OfDeployment, OnNode, Pool, Replica, ReplicaId};
 use super::ledger::Account;
-use super::lifecycle::{Change, Changes, Index, Now, Settings, schedule, share_of_node};
+use super::lifecycle::{Change, Changes, Index, Now, Settings, schedule};
+use super::placement::share_of_node;
 use super::rollout::ReplicaSet;
-use super::settings::{ClusterSettings, DeploymentSettings, PoolSettings};
+use super::settings::{ClusterSettings, DeploymentSettings, PoolSettings, Quota};
 
 /// The modelled fleet.
 pub struct Fleet {
     world: World,
     schedule: Schedule,
     clusters: Vec<String>,
+    quotas: Vec<Quota>,
     accounts: Vec<Account>,
 }
 
@@ -79,11 +81,13 @@ impl Fleet {
             |pool: &PoolSettings| Account::new(deployments.len(), pool.price_usd_per_hour, pool.billing);
         let accounts = pools.iter().map(|(_, pool)| account(pool)).collect();
         world.insert_resource(index);
-        world.insert_resource(Settings { deployments: deployments.to_vec(), pools });
+        let placements = clusters.iter().map(|cluster| cluster.placement).collect();
+        world.insert_resource(Settings { deployments: deployments.to_vec(), pools, placements });
         world.insert_resource(Now::default());
         world.insert_resource(Changes::default());
+        let quotas = clusters.iter().map(|cluster| cluster.quota).collect();
         let clusters = clusters.iter().map(|cluster| cluster.name.clone()).collect();
-        Fleet { world, schedule: schedule(), clusters, accounts }
+        Fleet { world, schedule: schedule(), clusters, quotas, accounts }
     }
 
     fn settings(&self) -> &Settings {
@@ -206,9 +210,9 @@ impl Fleet {
         Some(self.deployment(place).pod_name(ordinal))
     }
 
-    /// A replica is ready, unless it is gone or being deleted. Whether it is.
+    /// A replica is ready, unless it is gone or being deleted, or its node has failed. Whether it is.
     pub fn replica_ready(&mut self, id: ReplicaId, now: Time) -> bool {
-        let Some(entity) = self.replica_entity(id) else { return false };
+        let Some(entity) = self.replica_entity(id).filter(|_| !self.has_failed(id)) else { return false };
         match self.world.get_mut::<Replica>(entity) {
             Some(mut replica) if replica.deleted.is_none() => {
                 replica.ready = Some(now);
@@ -228,6 +232,17 @@ impl Fleet {
             }
             _ => false,
         }
+    }
+
+    /// Whether the disruption budget of a replica's deployment lets it be evicted.
+    #[must_use]
+    pub fn may_be_evicted(&self, id: ReplicaId) -> bool {
+        let budget = |place: usize| Some((place, self.deployment(place).disruption_budget?));
+        let Some((place, budget)) = self.deployment_of(id).and_then(budget) else { return true };
+        let counts = |replica: &&Replica| replica.deleted.is_none() && replica.ready.is_some();
+        let ready = self.replicas_of(place).into_iter().filter(counts).count();
+        let is_ready = self.replica(id).is_some_and(|replica| replica.ready.is_some());
+        budget.allows(usize::try_from(self.wanted(place)).unwrap_or(0), ready, is_ready)
     }
 
     /// A replica is gone: its node has room again.

@@ -1,6 +1,7 @@
 //! Nodes of the fleet: launched, found by name, taken out of scheduling, given back.
 
 use bevy_ecs::prelude::*;
+use scaletwin_core::control::Resources;
 use scaletwin_core::units::Time;
 
 use super::{Fleet, Refusal};
@@ -47,8 +48,18 @@ impl Fleet {
         let ordinal = index.launches[pool];
         index.launches[pool] += 1;
         let name = format!("{name}-{}", id.0);
-        let node =
-            Node { id, name, launched: now, ready: None, cordoned: false, ordinal, reclaim: None, free };
+        let node = Node {
+            id,
+            name,
+            launched: now,
+            ready: None,
+            cordoned: false,
+            ordinal,
+            reclaim: None,
+            failed: None,
+            unready: None,
+            free,
+        };
         let node = self.world.spawn((node, InPool(entity))).id();
         self.world.resource_mut::<Index>().nodes.insert(id, node);
         self.accounts[pool].launched(now);
@@ -86,11 +97,26 @@ impl Fleet {
         self.check_room(pool, 1)?;
         let available = self.settings().pools[pool].1.spot.as_ref().and_then(|spot| spot.available_at(now));
         if available.is_some_and(|available| self.kept_nodes(pool).len() >= available as usize) {
-            self.world.resource_mut::<Index>().stock_outs[pool] = Some(now);
+            self.note_stock_out(pool, now);
             return Err(format!("the provider has no capacity for {}", self.settings().pools[pool].1.name));
         }
+        self.check_quota(pool).inspect_err(|_| self.note_stock_out(pool, now))?;
         let before = self.index().launches[pool];
         Ok((self.add_node(pool, now), before))
+    }
+
+    /// Whether one more node of a pool is within the quota of its cluster.
+    fn check_quota(&self, pool: usize) -> Result<(), Refusal> {
+        let cluster = self.settings().pools[pool].0;
+        let mut used = Resources::default();
+        for (account, (of, settings)) in self.accounts.iter().zip(&self.settings().pools) {
+            for _ in (0..account.nodes()).filter(|_| *of == cluster) {
+                used = used.plus(&settings.whole());
+            }
+        }
+        let settings = &self.settings().pools[pool].1;
+        let more = settings.whole();
+        self.quotas[cluster].check(&used, &more).map_err(|why| format!("quota for {}: {why}", settings.name))
     }
 
     /// The nodes of a pool that the provider has not said to take back, oldest first.
@@ -110,6 +136,24 @@ impl Fleet {
         available.map_or(Vec::new(), |available| kept.into_iter().skip(available as usize).collect())
     }
 
+    /// Whether a node that is there takes no more pods, because somebody has cordoned it.
+    #[must_use]
+    pub fn is_cordoned(&self, id: NodeId) -> bool {
+        let node = self.index().nodes.get(&id).and_then(|entity| self.world.get::<Node>(*entity));
+        node.is_some_and(|node| node.cordoned)
+    }
+
+    /// The nodes of a pool that are ready, and that the provider has not said to take back, each with its number within the
+    /// pool.
+    #[must_use]
+    pub fn open_to_shocks(&self, pool: usize) -> Vec<(NodeId, u32)> {
+        let nodes = self.kept_nodes(pool).into_iter().filter_map(|id| {
+            let node = self.world.get::<Node>(*self.index().nodes.get(&id)?)?;
+            node.ready.is_some().then_some((id, node.ordinal))
+        });
+        nodes.collect()
+    }
+
     /// The provider says that it takes a node back at `at`: it takes no more pods. Its name, unless it is gone or was told
     /// before.
     pub fn tell(&mut self, id: NodeId, at: Time) -> Option<String> {
@@ -125,6 +169,18 @@ impl Fleet {
         let pool = self.pool_of(entity);
         self.accounts[pool].interrupted();
         Some(self.world.get::<Node>(entity)?.name.clone())
+    }
+
+    /// The number of the node of this name, unless it is gone.
+    #[must_use]
+    pub fn node_id(&self, name: &str) -> Option<NodeId> {
+        Some(self.world.get::<Node>(self.find_node(name).ok()?)?.id)
+    }
+
+    /// The name of a node, unless it is gone.
+    #[must_use]
+    pub fn node_name(&self, id: NodeId) -> Option<String> {
+        Some(self.world.get::<Node>(*self.index().nodes.get(&id)?)?.name.clone())
     }
 
     /// The place of a node's pool, and its number within it.
@@ -143,15 +199,65 @@ impl Fleet {
             .collect()
     }
 
-    /// A node takes pods, unless it is gone. Whether it does.
+    /// A node fails: its name, and whether it was ready; unless it is gone or has failed before.
+    pub fn fail_node(&mut self, id: NodeId, now: Time) -> Option<(String, bool)> {
+        let entity = self.index().nodes.get(&id).copied()?;
+        let pool = self.pool_of(entity);
+        let mut node = self.world.get_mut::<Node>(entity).filter(|node| node.failed.is_none())?;
+        node.failed = Some(now);
+        let failed = (node.name.clone(), node.ready.is_some());
+        self.accounts[pool].failed();
+        Some(failed)
+    }
+
+    /// The cluster finds out that a node has failed: it takes no more pods, and its replicas are not ready. Its name,
+    /// unless it is gone.
+    pub fn node_unready(&mut self, id: NodeId, now: Time) -> Option<String> {
+        let entity = self.index().nodes.get(&id).copied()?;
+        for replica in self.replicas_at(entity) {
+            let found = self.replica_entity(replica).and_then(|found| self.world.get_mut::<Replica>(found));
+            if let Some(mut replica) = found.filter(|replica| replica.ready.is_some()) {
+                (replica.ready, replica.unready) = (None, Some(now));
+            }
+        }
+        let mut node = self.world.get_mut::<Node>(entity)?;
+        node.unready = Some(now);
+        Some(node.name.clone())
+    }
+
+    /// Whether the node that a replica is on has failed.
+    #[must_use]
+    pub fn has_failed(&self, id: ReplicaId) -> bool {
+        let node = self.replica_entity(id).and_then(|replica| self.world.get::<OnNode>(replica));
+        let node = node.and_then(|on| self.world.get::<Node>(on.0));
+        node.is_some_and(|node| node.failed.is_some())
+    }
+
+    /// The nodes of a pool that have not failed, oldest first, each with its number within the pool.
+    #[must_use]
+    pub fn working_nodes(&self, pool: usize) -> Vec<(NodeId, u32)> {
+        let of = self.world.get::<PoolNodes>(self.index().pools[pool]);
+        let nodes = of.iter().flat_map(|of| of.iter()).filter_map(|node| self.world.get::<Node>(node));
+        let mut working: Vec<(NodeId, u32)> =
+            nodes.filter(|node| node.failed.is_none()).map(|node| (node.id, node.ordinal)).collect();
+        working.sort_unstable();
+        working
+    }
+
+    /// The provider refuses a launch in a pool for want of capacity.
+    pub fn note_stock_out(&mut self, pool: usize, now: Time) {
+        self.world.resource_mut::<Index>().stock_outs[pool] = Some(now);
+    }
+
+    /// A node takes pods, unless it is gone or has failed. Whether it does.
     pub fn node_ready(&mut self, id: NodeId, now: Time) -> bool {
         let Some(entity) = self.index().nodes.get(&id).copied() else { return false };
         match self.world.get_mut::<Node>(entity) {
-            Some(mut node) => {
+            Some(mut node) if node.failed.is_none() => {
                 node.ready = Some(now);
                 true
             }
-            None => false,
+            _ => false,
         }
     }
 

@@ -1,11 +1,12 @@
 //! What controllers see of the fleet, and what must hold of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 use scaletwin_core::control::{
-    ConditionStatus, NodeView, NodesView, Offer, PendingPod, PlacedPod, PodPhase, PodView, ReadyCondition,
-    TargetName, TargetView,
+    CapacityType, ConditionStatus, NodeView, NodesView, Offer, PendingPod, PlacedPod, PodPhase, PodView,
+    ReadyCondition, TargetName, TargetView,
 };
 use scaletwin_core::units::Time;
 
@@ -58,7 +59,7 @@ impl Fleet {
         let index = self.index();
         NodesView {
             nodes: index.nodes.values().filter_map(|entity| self.node_view(*entity)).collect(),
-            pending: index.pending.iter().filter_map(|(id, entity)| self.pending_pod(*id, *entity)).collect(),
+            pending: self.pending_pods(),
             offers: (0..index.pools.len()).map(|pool| self.offer(pool)).collect(),
         }
     }
@@ -73,6 +74,11 @@ impl Fleet {
                 name: self.replica_name(id)?,
                 target: self.deployment(place).target.clone(),
                 pool: self.deployment(place).pool.clone(),
+                barred: self
+                    .barred(place, 1)
+                    .filter(|barred| *barred != pool.name)
+                    .map(str::to_owned)
+                    .collect(),
                 requests: self.deployment(place).requests,
                 deleted: self.world.get::<Replica>(entity)?.deleted.is_some(),
             })
@@ -86,21 +92,54 @@ impl Fleet {
             capacity_type: pool.capacity_type,
             created: node.launched,
             ready_since: node.ready,
-            cordoned: node.cordoned,
+            unready_since: node.unready,
+            cordoned: node.cordoned || node.unready.is_some(),
             price_usd_per_hour: self.accounts[self.pool_of(entity)].price(),
             allocatable: pool.allocatable,
             pods: pods.collect(),
         })
     }
 
-    fn pending_pod(&self, id: ReplicaId, entity: Entity) -> Option<PendingPod> {
-        let place = self.world.get::<Deployment>(self.world.get::<OfDeployment>(entity)?.0)?.place;
+    /// The pods without a node, oldest first.
+    fn pending_pods(&self) -> Vec<PendingPod> {
+        let mut before: BTreeMap<usize, usize> = BTreeMap::new();
+        let pods = self.index().pending.iter().filter_map(|(id, entity)| {
+            let place = self.world.get::<Deployment>(self.world.get::<OfDeployment>(*entity)?.0)?.place;
+            let ahead = before.entry(place).or_default();
+            *ahead += 1;
+            self.pending_pod(*id, *entity, place, *ahead)
+        });
+        pods.collect()
+    }
+
+    /// The pools of its cluster that a deployment's replica may not run in, when `more` of them would take spot nodes.
+    fn barred(&self, place: usize, more: usize) -> impl Iterator<Item = &str> {
+        let settings = self.deployment(place);
+        let used_up = settings.max_spot_share.is_some()
+            && !settings.may_use_spot(self.on_spot(place) + more - 1, self.wanted(place));
+        let spot = self.settings().pools.iter().filter(move |(cluster, pool)| {
+            used_up && settings.cluster == Some(*cluster) && pool.capacity_type == CapacityType::Spot
+        });
+        settings.barred.iter().map(String::as_str).chain(spot.map(|(_, pool)| pool.name.as_str()))
+    }
+
+    /// Replicas of a deployment on spot nodes, those being deleted aside.
+    fn on_spot(&self, place: usize) -> usize {
+        let counts = |replica: &&Replica| {
+            let pool = self.pool_of_replica(replica.id).map(|pool| self.pool(pool).1.capacity_type);
+            replica.deleted.is_none() && pool == Some(CapacityType::Spot)
+        };
+        self.replicas_of(place).into_iter().filter(counts).count()
+    }
+
+    fn pending_pod(&self, id: ReplicaId, entity: Entity, place: usize, ahead: usize) -> Option<PendingPod> {
         let settings = self.deployment(place);
         Some(PendingPod {
             name: self.replica_name(id)?,
             target: settings.target.clone(),
             cluster: self.clusters[settings.cluster?].clone(),
             pool: settings.pool.clone(),
+            barred: self.barred(place, ahead).map(str::to_owned).collect(),
             since: self.world.get::<Replica>(entity)?.created,
             requests: settings.requests,
         })
@@ -157,7 +196,7 @@ impl Fleet {
 fn pod_view(settings: &DeploymentSettings, replica: &Replica) -> PodView {
     let ready = replica.bound.map(|bound| match replica.ready {
         Some(since) => ReadyCondition { status: ConditionStatus::True, since },
-        None => ReadyCondition { status: ConditionStatus::False, since: bound },
+        None => ReadyCondition { status: ConditionStatus::False, since: replica.unready.unwrap_or(bound) },
     });
     PodView {
         name: Arc::from(settings.pod_name(replica.ordinal)),
