@@ -115,7 +115,7 @@ impl Shape {
         } else {
             format!(
                 "start_up: {{image: {{size: {cold_start}00MB, extract: 400MB/s}}, start: {{uniform: {{min: 1s, max: 2s}}}}, \
-                 weights: {{size: 1GB}}, compile: 1s}}"
+                 weights: {{size: 1GB, peer: 100MB/s}}, compile: 1s, sleep: {{wake: 1s}}}}"
             )
         };
         format!(

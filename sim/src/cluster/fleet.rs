@@ -201,6 +201,14 @@ impl Fleet {
         Some(self.world.get::<Deployment>(of)?.place)
     }
 
+    /// Whether a replica is of the present revision of its deployment.
+    #[must_use]
+    pub fn is_up_to_date(&self, id: ReplicaId) -> bool {
+        let present = self.deployment_of(id).and_then(|place| self.deployment_entity(place).sets.last());
+        let revision = self.replica(id).map(|replica| replica.revision);
+        present.is_some_and(|present| Some(present.revision) == revision)
+    }
+
     /// The name of a replica.
     #[must_use]
     pub fn replica_name(&self, id: ReplicaId) -> Option<String> {

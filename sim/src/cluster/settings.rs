@@ -329,6 +329,17 @@ pub struct StartUp {
     pub compile: Option<Law>,
     /// From there to its being able to serve, seconds.
     pub warm_up: Option<Law>,
+    /// Servers that sleep instead of ending; `None`: none does.
+    pub sleep: Option<Sleep>,
+}
+
+/// Servers that sleep on their node when their replicas are deleted, with the weights in the host's memory.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sleep {
+    /// How long a replica takes that wakes one, instead of all stages, seconds.
+    pub wake: Law,
+    /// The most of a deployment that sleep on a node.
+    pub per_node: u32,
 }
 
 /// Something that a node keeps once it has it.
@@ -360,6 +371,9 @@ pub struct Weights {
     pub disk: f64,
     /// How fast, once a replica on the node has read them.
     pub page_cache: f64,
+    /// How fast they come from another node of the cluster that has them, bytes per second; `None`: they come from the
+    /// store alone.
+    pub peer: Option<f64>,
 }
 
 /// A readiness probe: after `initial_delay`, every `period`. A period of zero notices at once.

@@ -142,7 +142,7 @@ impl World {
         let deployment = serving.deployment as usize;
         self.stop_routing_to(slot, now);
         if self.state.replicas.at(slot).outstanding == 0 {
-            self.remove_replica(slot, calendar);
+            self.replica_is_done(slot, calendar);
         } else {
             let grace = self.settings.deployments[deployment].settings.grace;
             calendar.at(now.saturating_add(grace), Phase::Fail, Event::GraceOver(id));
@@ -190,6 +190,16 @@ impl World {
 
     /// A replica without requests is gone.
     pub(super) fn remove_replica(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+    /// A replica that was to go has ended all its requests: its server may sleep.
+    pub(super) fn replica_is_done(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+        let serving = self.state.replicas.at(slot);
+        let (id, deployment, works) = (serving.id, serving.deployment as usize, serving.halted().is_none());
+        if works {
+            self.fall_asleep(id, deployment);
+        }
+        self.remove_replica(slot, calendar);
+    }
+
         let now = calendar.now();
         let id = self.state.replicas.at(slot).id;
         self.end_series(id, now);

@@ -501,7 +501,7 @@ impl World {
         }
         let serving = self.state.replicas.at(slot);
         if serving.draining && serving.outstanding == 0 {
-            self.remove_replica(slot, calendar);
+            self.replica_is_done(slot, calendar);
         }
     }
 
