@@ -35,7 +35,8 @@ impl World {
         }
         let Some(node) = self.fleet.node_id(name).filter(|_| held_back) else { return };
         if self.state.drains.insert(node) {
-            calendar.at(now.saturating_add(NEXT_TRY), Phase::Fail, Event::DrainAgain(node));
+            // A drain moves no request forward: it is planned with what only looks, so that a stalled run is found out.
+            calendar.at(now.saturating_add(NEXT_TRY), Phase::Scrape, Event::DrainAgain(node));
         }
     }
 
