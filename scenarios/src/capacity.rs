@@ -153,6 +153,7 @@ fn alone(settings: &RunSettings, place: usize, speed: f64) -> RunSettings {
         across: Across::Together,
         weights: vec![1],
         prefers_zone: false,
+        min_ready_milli: None,
     };
     RunSettings {
         warm_up: Span::ZERO,

@@ -158,6 +158,36 @@ fn probes_of_the_gateway_find_a_failed_replica_before_or_after_the_cluster() {
 }
 
 #[test]
+fn a_weak_cluster_is_passed_over_until_it_is_strong_again() {
+    let of = |share: &str| {
+        let second = "      - {name: away, cluster: there, replicas: 2, replica: {cpu: 1}, engine: {kind: concurrency, limit: 50, service_time: 3s}}
+traffic:";
+        let there = "  - {name: there, node_pools: [{name: main, instance_type: own, cpu: 1, memory: 4Gi, price_usd_per_hour: 1, nodes: 2}]}";
+        let text = scenario(ONE, "round-robin", "", there)
+            .replace("traffic:", second)
+            .replace("{name: main, replicas: 2", "{name: main, cluster: here, replicas: 2")
+            .replace("routing:", &format!("across: failover\n    {share}\n    routing:"))
+            .replace("at: [", "repair: 10m, at: [");
+        requests(&text).1
+    };
+    // A request takes 2 s at home and 3 s away.
+    let away = |requests: &[(usize, Finished)], from: f64, until: f64| {
+        let inside = requests.iter().map(|(_, request)| request).filter(|request| {
+            let arrived = request.arrived.as_secs_f64();
+            (from..until).contains(&arrived) && request.outcome == Outcome::Completed
+        });
+        inside.filter(|request| request.ended.since(request.arrived).as_secs_f64() > 2.5).count()
+    };
+    // Found at 140 s, repaired at 740 s, and ready again at 830 s: one of two replicas is less than 71 %.
+    let strict = of("min_ready_share: 0.71");
+    assert_eq!(
+        [(0.0, 139.5), (140.0, 829.5), (830.5, 1700.0)].map(|(from, until)| away(&strict, from, until)),
+        [0, 690, 0]
+    );
+    assert_eq!(away(&of(""), 0.0, 1700.0), 0, "without, one replica is enough");
+}
+
+#[test]
 fn memoryless_failures_come_as_often_as_their_mean_says() {
     // Ten nodes for 10 h, each repaired within 2 minutes of its failure: about 98 of 100 h in which one can fail.
     let text = scenario("failures: {mtbf: 1h, repair: 0s}", "round-robin", "", "")

@@ -25,6 +25,9 @@ scaletwin_core::keys! {
         pub routing: At<RoutingSpec> = RoutingSpec::default(),
         /// How requests are spread over the deployments.
         pub across: Across = Across::Together,
+        /// With `across: failover`: a deployment with fewer than this share of its wanted replicas ready comes after those with
+        /// more, such as 0.71 (Envoy's overprovisioning factor of 1.4). Default: it comes first as long as one takes requests.
+        pub min_ready_share: Option<At<Share>> = None,
         /// Whether a request goes to a replica in the zone of its traffic, if one takes it.
         pub prefer_zone: bool = false,
         /// Probes of the gateway, which take out a replica that does not answer. Default: it learns that from the cluster alone.

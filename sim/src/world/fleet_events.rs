@@ -117,6 +117,7 @@ impl World {
         }
         let member = self.member(slot);
         self.state.services[service].router.add(&member);
+        self.judge_deployments(service);
         self.empty_queue(service, calendar);
         if self.fleet.is_rolling(deployment) {
             calendar.soon(Phase::Place, Event::Lifecycle);
@@ -157,6 +158,7 @@ impl World {
             let service = self.settings.deployments[deployment].settings.service;
             self.state.services[service].router.remove(slot);
             self.state.deployments[deployment].note_not_ready(now);
+            self.judge_deployments(service);
         }
     }
 
@@ -188,8 +190,6 @@ impl World {
         requests
     }
 
-    /// A replica without requests is gone.
-    pub(super) fn remove_replica(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
     /// A replica that was to go has ended all its requests: its server may sleep.
     pub(super) fn replica_is_done(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let serving = self.state.replicas.at(slot);
@@ -200,6 +200,8 @@ impl World {
         self.remove_replica(slot, calendar);
     }
 
+    /// A replica without requests is gone.
+    pub(super) fn remove_replica(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let id = self.state.replicas.at(slot).id;
         self.end_series(id, now);

@@ -93,6 +93,9 @@ impl World {
                 meter.wanted.set(now, wanted);
             }
         }
+        for service in 0..self.settings.services.len() {
+            self.judge_deployments(service);
+        }
     }
 
     /// Notes what a replica that goes has done.
