@@ -45,7 +45,7 @@ fn pods(names: &[String]) -> Vec<Pod<'_>> {
         gpu_milli: 0,
     };
     let pod = |(number, name)| {
-        let shape = Shape { requests: shape(number), pool: None };
+        let shape = Shape { requests: shape(number), pool: None, barred: &[] };
         Pod { name, target: "s/d", since: Time::ZERO, shape }
     };
     names.iter().map(String::as_str).enumerate().map(pod).collect()

@@ -153,6 +153,7 @@ fn alone(settings: &RunSettings, place: usize, speed: f64) -> RunSettings {
         across: Across::Together,
         weights: vec![1],
         prefers_zone: false,
+        min_ready_milli: None,
     };
     RunSettings {
         warm_up: Span::ZERO,
@@ -162,6 +163,7 @@ fn alone(settings: &RunSettings, place: usize, speed: f64) -> RunSettings {
         window: Span::CENTURY,
         metrics_resolution: Span::CENTURY,
         clusters: Vec::new(),
+        outages: Vec::new(),
         services: vec![ServiceModel { routing, ..settings.services[service].clone() }],
         deployments: vec![DeploymentModel {
             settings: DeploymentSettings {

@@ -2,10 +2,12 @@
 
 mod cluster;
 mod engine;
+mod failures;
 mod market;
 pub(crate) mod policy;
 mod queries;
 mod routing;
+mod scheduling;
 mod service;
 mod signals;
 mod start_up;
@@ -41,6 +43,7 @@ pub(crate) fn check(
     problems: &mut Problems,
 ) -> Option<(RunSettings, CheckedPolicy)> {
     let clusters = cluster::clusters(&spec.clusters, folder, problems);
+    let outages = failures::outages(&spec.outages, &clusters, problems);
     let (services, deployments) = service::services(spec, &clusters, problems);
     let (streams, start) = traffic::streams(spec, folder, &clusters, &services, &deployments, problems);
     let signals = signals::signals(spec, &services, &deployments, problems);
@@ -81,6 +84,7 @@ pub(crate) fn check(
         cut,
         window: spec.window.0,
         clusters,
+        outages,
         services,
         deployments,
         streams,

@@ -2,8 +2,10 @@
 
 pub mod cluster;
 pub mod engine;
+pub mod failures;
 pub mod policy;
 pub mod routing;
+pub mod scheduling;
 pub mod service;
 pub mod start_up;
 pub mod traffic;
@@ -16,6 +18,7 @@ use scaletwin_sim::scrape::promql::PrometheusVersion;
 use scaletwin_sim::scrape::signals::{Per, Reduce};
 
 use cluster::ClusterSpec;
+use failures::OutageSpec;
 use policy::PolicySource;
 use service::ServiceSpec;
 use traffic::TrafficSpec;
@@ -43,6 +46,8 @@ scaletwin_core::keys! {
         pub window: Period = Period(Span::from_secs(60)),
         /// The clusters. Without any, replicas run on unlimited capacity at no price.
         pub clusters: Vec<At<ClusterSpec>> = Vec::new(),
+        /// Outages of zones.
+        pub outages: Vec<At<OutageSpec>> = Vec::new(),
         /// The services, each with its deployments: the scale targets.
         pub services: At<Vec<At<ServiceSpec>>>,
         /// The streams of requests.

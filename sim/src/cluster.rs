@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`settings`] | what is known of clusters and deployments beforehand |
 //! | [`entities`] | the components and relations |
-//! | [`lifecycle`] | the systems that create, delete and place replicas |
+//! | [`lifecycle`] | the systems that create and delete replicas |
+//! | [`placement`] | which node a replica gets |
 //! | [`ledger`] | billed time and who held it |
 //! | [`rollout`] | rolling updates |
+//! | [`budgets`] | disruption budgets |
 //! | [`transfers`] | downloads that share bandwidth |
 //! | [`routing`] | which replica gets a request |
 //! | [`fleet`] | all of it behind one door |
@@ -14,10 +16,12 @@
 //! The structure changes rarely, and the systems run only then. What replicas do with requests is in
 //! [`serving`](crate::serving), in dense arrays. `docs/models/cluster.md` has the rules and what is left out.
 
+pub mod budgets;
 pub mod entities;
 pub mod fleet;
 pub mod ledger;
 pub mod lifecycle;
+pub mod placement;
 pub mod rollout;
 pub mod routing;
 pub mod settings;

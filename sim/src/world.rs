@@ -9,6 +9,9 @@
 //! | `routing` | what routers know of requests and replicas |
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
+//! | `drains` | evictions, as far as budgets allow |
+//! | `market` | what the provider takes back, has and asks for |
+//! | `failures`, `halted` | nodes fail, and what is left of their replicas |
 //! | `start_up` | the stages of a replica's start |
 //! | `load` | load as it is reported to controllers |
 //! | `measure` | scrapes, windows, figures of the fleet |
@@ -16,11 +19,15 @@
 //! | `replacement` | nodes that come in place of others |
 //! | `run` | a run from start to record, with snapshots |
 
+mod drains;
 pub mod event;
+mod failures;
 mod fleet_events;
 mod gateway;
+mod halted;
 mod inflight;
 mod load;
+mod market;
 mod measure;
 mod plant;
 mod replacement;
@@ -30,6 +37,7 @@ pub mod run;
 pub mod settings;
 mod start_up;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use scaletwin_core::control::{Admission, Controllers, TickError};
@@ -38,6 +46,7 @@ use scaletwin_core::record::{Finished, Recorder, TimeAverage};
 use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::entities::NodeId;
 use crate::cluster::fleet::Fleet;
 use crate::cluster::routing::Router;
 use crate::engine::{Calendar, Model, Phase, Waiter};
@@ -91,6 +100,10 @@ struct Luck {
     provisioning: Vec<Component>,
     /// Reclaims of nodes, by pool.
     reclaim: Vec<Component>,
+    /// Shocks, by pool.
+    shock: Vec<Component>,
+    /// Failures of nodes, by pool.
+    failure: Vec<Component>,
     /// Offsets of scrapes, by deployment.
     scrape: Vec<Component>,
 }
@@ -126,6 +139,8 @@ struct State {
     /// Signals that controllers have published: name, labels and value.
     published: Vec<(String, std::collections::BTreeMap<String, String>, f64)>,
     start_ups: StartUps,
+    /// Nodes from which evictions will be tried again.
+    drains: BTreeSet<NodeId>,
     /// Nodes that come in place of others.
     replacements: Vec<replacement::Replacement>,
 }
@@ -194,6 +209,17 @@ impl Model for World {
             Event::NodeReady(node) => self.node_is_ready(node, calendar),
             Event::NodeTold(node) => self.node_is_told(node, calendar),
             Event::NodeReclaimed(node) => self.node_is_reclaimed(node, calendar)?,
+            Event::NodeAtRisk(node) => self.node_is_at_risk(node, calendar),
+            Event::Shock { pool, number } => self.shock_comes(pool, number, calendar),
+            Event::DrainAgain(node) => self.drain_again(node, calendar),
+            Event::Failures { pool, step } => self.failures_are_due(pool, step, calendar)?,
+            Event::NodeFails(node) => self.node_fails_by_itself(node, calendar)?,
+            Event::NodeUnready(node) => self.node_is_found_unready(node, calendar),
+            Event::Unhealthy(replica) => self.replica_is_unhealthy(replica, calendar),
+            Event::NodeTolerated(node) => self.node_was_tolerated(node, calendar),
+            Event::NodeRepaired(node) => self.node_is_repaired(node, calendar)?,
+            Event::Relaunch { pool } => self.node_is_launched_again(pool, calendar),
+            Event::Outage(number) => self.outage_begins(number, calendar)?,
             Event::Market { pool, step } => self.capacity_changes(pool, step, calendar),
             Event::Price { pool, step } => self.price_changes(pool, step, calendar),
             Event::StageOver(replica) => self.stage_is_over(replica, calendar),

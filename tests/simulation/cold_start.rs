@@ -110,3 +110,46 @@ fn what_is_pulled_beforehand_is_not_pulled() {
     let record = run(1, "1", &[("a", &format!("{there}, start: 3s"), 1, "10s")]);
     close(stages(&record, 0), &[("start", 3.0)]);
 }
+
+#[test]
+fn weights_come_from_another_node_that_sends_to_one_at_a_time() {
+    let peer = WEIGHTS.replace("size", "peer: 30MB/s, size");
+    let run = |weights: &str| run(1, "3", &[("a", weights, 1, "10s"), ("b", weights, 2, "100s")]);
+    // One gets them at 30 MB/s; the other downloads at 60 MB/s while the first node sends: 20 s and 10 s.
+    close(stages(&run(&peer), 1), &[("weights", 15.0), ("load", 3.0)]);
+    // Without, both share the registry.
+    close(stages(&run(WEIGHTS), 1), &[("weights", 12.0), ("load", 3.0)]);
+}
+
+#[test]
+fn a_server_that_sleeps_on_the_node_is_woken() {
+    let run = |sleep: &str| {
+        record(&format!(
+            "
+name: sleep
+duration: 10m
+end: cut
+clusters:
+  - name: here
+    node_pools: [{{name: all, instance_type: own, cpu: 2, memory: 4Gi, nodes: 1}}]
+services:
+  - name: one
+    queue: {{}}
+    deployments:
+      - name: main
+        replica: {{cpu: 1}}
+        start_up: {{start: 30s, weights: {{size: 600MB, page_cache: 600MB/s, pre_pulled: true}}, warm_up: 4s{sleep}}}
+        engine: {{kind: concurrency, limit: 9, service_time: 1s}}
+traffic: [{{name: all, until: 9m, arrivals: {{constant: {{rate: 1/s}}}}}}]
+policy:
+  controllers:
+    - kind: schedule
+      target: one
+      windows: [{{start: 2 0 * * *, end: 4 0 * * *, replicas: 2}}, {{start: 6 0 * * *, end: 8 0 * * *, replicas: 2}}]
+"
+        ))
+    };
+    // The second of both replicas starts twice: whole, and by waking the server that sleeps since the fourth minute.
+    close(stages(&run(", sleep: {wake: 500ms}"), 0), &[("start", 15.0), ("load", 0.75), ("warm_up", 2.0)]);
+    close(stages(&run(""), 0), &[("start", 30.0), ("load", 1.0), ("warm_up", 4.0)]);
+}

@@ -1,9 +1,11 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
 mod bill;
+mod budgets;
 mod cold_start;
 mod elasticity;
 mod energy;
+mod failures;
 mod incidents;
 mod keda;
 mod knative;
@@ -18,6 +20,7 @@ mod rollout;
 mod routing;
 mod rules;
 mod running;
+mod scheduling;
 mod serving;
 mod snapshots;
 mod spot;

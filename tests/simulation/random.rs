@@ -26,6 +26,7 @@ pub(crate) struct Shape {
     ends: String,
     warm_up: u32,
     spot: &'static str,
+    outage: &'static str,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +61,7 @@ impl Shape {
             ends,
             warm_up,
             spot,
+            outage,
             ..
         } = self;
         let cv = f64::from(*burstiness) / 2.0;
@@ -106,13 +108,14 @@ impl Shape {
             )
         };
         let most = nodes + 3;
+        let placement = ["first-fit", "best-fit", "spread", "pack"][*rate as usize % 4];
         let rollout = 20 + 3 * cold_start;
         let start = if cold_start % 2 == 0 {
             format!("cold_start: {{uniform: {{min: 1s, max: {cold_start}s}}}}")
         } else {
             format!(
                 "start_up: {{image: {{size: {cold_start}00MB, extract: 400MB/s}}, start: {{uniform: {{min: 1s, max: 2s}}}}, \
-                 weights: {{size: 1GB}}, compile: 1s}}"
+                 weights: {{size: 1GB, peer: 100MB/s}}, compile: 1s, sleep: {{wake: 1s}}}}"
             )
         };
         format!(
@@ -125,9 +128,13 @@ warm_up: {warm_up}s
 window: 30s
 clusters:
   - name: here
+    placement: {placement}
+    quota: {{cpu: 24}}
     registry_bandwidth: 300MB/s
+    detection: {{grace_period: 7s, toleration: 12s}}
     node_pools:
       - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}}}
+{outage}
 services:
   - name: one
     slo: {{e2e: {{p90: 3s}}}}
@@ -142,6 +149,7 @@ services:
         {start}
         readiness: {{period: 3s}}
         rollouts: [{rollout}s]
+        disruption_budget: {{max_unavailable: 1}}
         grace: {grace}s
 traffic:
   - {{name: first, {tokens} priority: {first}, arrivals: {{gamma: {{rate: {rate}/s, cv: {cv}}}}}, client: {client}}}
@@ -236,14 +244,18 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
         prop::sample::select(vec![
             "",
             ", capacity_type: spot, spot: {lifetime: {exponential: {mean: 40s}}, notice: 5s}",
+            ", capacity_type: spot, spot: {lifetime: {exponential: {mean: 90s}}, rebalance: 9s, shocks: {every: 25s, share: 0.4}, notice: 7s}",
             ", capacity_type: spot, spot: {available: [{from: 30s, nodes: 1}, {from: 60s, nodes: 9}], notice: 0s}",
+            ", failures: {mtbf: 50s, repair: 9s}",
+            ", failures: {at: [{at: 15s, nodes: 1}, {at: 40s, nodes: 2}], requests: fail, repair: 20s}",
         ]),
+        prop::sample::select(vec!["", "", "outages: [{zone: a, at: 33s, duration: 15s}]"]),
     );
     (first, second).prop_map(|(first, second)| {
         let (seed, engine, replicas, nodes, rate, burstiness, client, priorities) = first;
-        let (closed, policy, cold_start, grace, queue, routing, ends, warm_up, spot) = second;
+        let (closed, policy, cold_start, grace, queue, routing, ends, warm_up, spot, outage) = second;
         // Without anybody who adds nodes, a run whose nodes are taken back ends nowhere.
-        let spot = if matches!(policy, Policy::None) { "" } else { spot };
+        let (spot, outage) = if matches!(policy, Policy::None) { ("", "") } else { (spot, outage) };
         Shape {
             seed,
             engine,
@@ -262,6 +274,7 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             ends: ends.to_owned(),
             warm_up,
             spot,
+            outage,
         }
     })
 }

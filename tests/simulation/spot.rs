@@ -69,6 +69,36 @@ fn reclaims_at_known_instants_have_the_bill_computed_by_hand() {
 }
 
 #[test]
+fn a_recommendation_to_move_moves_the_pods_and_not_the_bill() {
+    // Each node is drained 7 minutes before it goes, 180 s after it was ready. So one is launched every 240 s, and lives 660 s
+    // from its launch: the first 600 s, five of them 660 s, and those launched at 1380 s and 1620 s to the end.
+    let record = record(&scenario("{lifetime: 10m, notice: 2m, rebalance: 5m}", "2s", ""));
+    let pool = &record.summary.node_pools[0];
+    assert!((pool.node_hours * 3600.0 - 4500.0).abs() < 1e-6, "{}", pool.node_hours * 3600.0);
+    assert_eq!(pool.interruptions, Some(5));
+    assert_eq!(outcomes(&record).1, 0);
+}
+
+#[test]
+fn a_shock_takes_nodes_at_one_instant() {
+    let shocked = |share: &str, nodes: u32, replicas: u32| {
+        let text = scenario(&format!("{{notice: 2m, shocks: {{every: 10m, share: {share}}}}}"), "2s", "");
+        let text = text.replace("nodes: {min: 1, max: 5}", &format!("nodes: {{min: {nodes}, max: 99}}"));
+        let text = text.replace("{name: main,", &format!("{{name: main, replicas: {replicas},"));
+        record(&text).summary.node_pools[0].clone()
+    };
+    // All three are told at 600 s and go at 720 s, and three are launched at 600 s. The same at 1200 s.
+    let all = shocked("1", 3, 3);
+    assert_eq!(all.interruptions, Some(6));
+    let seconds = all.node_hours * 3600.0;
+    assert!((seconds - 3.0 * (720.0 + 720.0 + 600.0)).abs() < 1e-6, "{seconds}");
+    assert_eq!(shocked("0", 3, 3).interruptions, Some(0));
+    // Of 40 nodes a half, and of those that are left a half: about 30, with a standard deviation below 3.
+    let half = shocked("0.5", 40, 1).interruptions.expect("it is spot");
+    assert!((21..=40).contains(&half), "{half}");
+}
+
+#[test]
 fn a_drain_within_the_notice_loses_no_request() {
     let record = record(&scenario(TEN_MINUTES, "20s", ""));
     assert_eq!(outcomes(&record).1, 0);

@@ -100,6 +100,9 @@ pub struct NodeView {
     pub created: Time,
     /// Since when it takes pods; `None` while it is on its way.
     pub ready_since: Option<Time>,
+    /// Since when it does not answer (`NotReady`), if it has been ready; it is tainted, and takes no more pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready_since: Option<Time>,
     /// Whether it takes no more pods.
     pub cordoned: bool,
     /// Its price per hour in US dollars, if known.
@@ -120,6 +123,9 @@ pub struct PlacedPod {
     /// The node pool it has to run in, if it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// The node pools of its cluster that it may not run in: their labels do not match, or it does not tolerate their taints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub barred: Vec<String>,
     /// What it requests.
     pub requests: Resources,
     /// Whether it is being deleted.
@@ -137,6 +143,9 @@ pub struct PendingPod {
     pub cluster: String,
     /// The node pool it has to run in, if it names one.
     pub pool: Option<String>,
+    /// The node pools of its cluster that it may not run in: their labels do not match, or it does not tolerate their taints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub barred: Vec<String>,
     /// Since when it waits.
     pub since: Time,
     /// What it requests.

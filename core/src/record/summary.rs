@@ -163,6 +163,9 @@ pub struct NodePoolSummary {
     pub cost_usd: Option<f64>,
     /// Nodes taken back; `null` where reclaims are not modelled.
     pub interruptions: Option<u64>,
+    /// Nodes that failed; absent where nothing makes them fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u64>,
     /// The energy of its nodes, kilowatt hours; `null` where their power is not known.
     pub energy_kwh: Option<f64>,
     /// The share of its GPUs' time in which they worked; `null` without GPUs.

@@ -122,7 +122,7 @@ impl ClusterAutoscaler {
             without_room(cluster.waiting.clone(), &cluster.nodes, |name| memory.deletions.contains_key(name));
         let old = |pod: &Pod<'_>| cluster.now.since(pod.since) > self.settings.new_pod_scale_up_delay;
         let pods: Vec<Pod<'_>> = pods.into_iter().filter(old).collect();
-        let ready = cluster.nodes.iter().filter(|node| node.ready_since.is_some()).count();
+        let ready = cluster.nodes.iter().filter(|node| answers(node)).count();
         let mut cooling = false;
         if pods.is_empty() {
             self.note(decision, "scale-up", "NotNeeded", String::new());
@@ -263,6 +263,11 @@ impl ClusterAutoscaler {
         let subject = format!("{what} of {}", self.cluster);
         decision.reasons.push(Reason { subject, code: code.to_owned(), detail, ..Reason::default() });
     }
+}
+
+/// Whether a node is ready.
+fn answers(node: &NodeView) -> bool {
+    node.ready_since.is_some() && node.unready_since.is_none()
 }
 
 impl Policy for ClusterAutoscaler {

@@ -1,7 +1,8 @@
 //! Pods and the room they find: what node autoscalers simulate before they add or remove a node.
 //!
-//! A pod fits where its requests do, in the node pool that it names. What real simulations check besides (taints,
-//! affinities, volumes, ports, disruption budgets) is not in the view of nodes; a budget would belong to
+//! A pod fits where its requests do, in the node pool that it names and in none that its selectors and tolerations bar it
+//! from. What real simulations check besides (affinities, volumes, ports, disruption budgets) is not in the view of nodes;
+//! a budget would belong to
 //! [`Rooms::move_all`], which is asked about all pods of a node at once.
 
 use scaletwin_core::control::{NodeView, NodesView, PendingPod, Resources};
@@ -14,13 +15,44 @@ pub struct Shape<'a> {
     pub requests: Resources,
     /// The node pool it has to run in, if it names one.
     pub pool: Option<&'a str>,
+    /// The node pools that it may not run in.
+    pub barred: &'a [String],
 }
 
 impl Shape<'_> {
     /// Whether it may run in `pool`, on a node with so much left.
     #[must_use]
     pub fn fits(&self, pool: &str, free: &Resources) -> bool {
-        self.pool.is_none_or(|wanted| wanted == pool) && self.requests.fits(free)
+        let barred = self.barred.iter().any(|barred| barred == pool);
+        self.pool.is_none_or(|wanted| wanted == pool) && !barred && self.requests.fits(free)
+    }
+}
+
+/// The node pools that several pods may run in, all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Within<'a> {
+    pool: Option<&'a str>,
+    barred: Vec<&'a str>,
+}
+
+impl<'a> Within<'a> {
+    /// With one pod more; `None` where that one has to run in another pool.
+    #[must_use]
+    pub fn and(&self, shape: &Shape<'a>) -> Option<Within<'a>> {
+        if self.pool.zip(shape.pool).is_some_and(|(own, other)| own != other) {
+            return None;
+        }
+        let mut both = self.clone();
+        both.pool = both.pool.or(shape.pool);
+        let new = shape.barred.iter().map(String::as_str).filter(|barred| !self.barred.contains(barred));
+        both.barred.extend(new);
+        Some(both)
+    }
+
+    /// Whether they may run in `pool`.
+    #[must_use]
+    pub fn allows(&self, pool: &str) -> bool {
+        self.pool.is_none_or(|wanted| wanted == pool) && !self.barred.contains(&pool)
     }
 }
 
@@ -41,7 +73,7 @@ impl<'a> Pod<'a> {
     /// A pod that waits.
     #[must_use]
     pub fn waiting(pod: &'a PendingPod) -> Pod<'a> {
-        let shape = Shape { requests: pod.requests, pool: pod.pool.as_deref() };
+        let shape = Shape { requests: pod.requests, pool: pod.pool.as_deref(), barred: &pod.barred };
         Pod { name: &pod.name, target: pod.target.as_str(), since: pod.since, shape }
     }
 
@@ -51,7 +83,7 @@ impl<'a> Pod<'a> {
             name: &pod.name,
             target: pod.target.as_str(),
             since: Time::ZERO,
-            shape: Shape { requests: pod.requests, pool: pod.pool.as_deref() },
+            shape: Shape { requests: pod.requests, pool: pod.pool.as_deref(), barred: &pod.barred },
         })
     }
 }

@@ -1,7 +1,8 @@
 //! A simple node autoscaler: a node for each pod that finds none, and empty nodes back after a while.
 //!
 //! It packs pending pods, oldest first, onto nodes on their way, and launches the first offer that fits for what is
-//! left. A node without pods for `idle_timeout` is given back, as far as its pool keeps its fewest. Cluster Autoscaler
+//! left. A node without pods for `idle_timeout` is given back, as far as its pool keeps its fewest besides those that do
+//! not answer. Cluster Autoscaler
 //! and Karpenter are policies of their own.
 
 use std::collections::BTreeMap;
@@ -64,7 +65,10 @@ impl NodeProvisioner {
             .collect();
         let mut launches: Vec<(String, u32)> = Vec::new();
         for pod in view.pending.iter().filter(|pod| pod.cluster == self.cluster) {
-            let fits_pool = |pool: &str| pod.pool.as_ref().is_none_or(|wanted| wanted == pool);
+            let fits_pool = |pool: &str| {
+                let barred = pod.barred.iter().any(|barred| barred == pool);
+                pod.pool.as_ref().is_none_or(|wanted| wanted == pool) && !barred
+            };
             let fits = |(pool, room): &&mut (String, Resources)| fits_pool(pool) && pod.requests.fits(room);
             if let Some((_, room)) = coming.iter_mut().find(fits) {
                 *room = room.minus(&pod.requests);
@@ -96,13 +100,17 @@ impl NodeProvisioner {
         let mut surplus = Vec::new();
         for offer in view.offers.iter().filter(|offer| offer.cluster == self.cluster) {
             let pool: Vec<_> = mine.iter().filter(|node| node.pool == offer.pool).collect();
-            let mut spare = pool.len().saturating_sub(offer.min_nodes as usize);
+            // One that does not answer is none that the pool keeps.
+            let answering = pool.iter().filter(|node| node.unready_since.is_none()).count();
+            let mut spare = answering.saturating_sub(offer.min_nodes as usize);
             for node in pool.iter().rev() {
                 let idle = self
                     .empty_since
                     .get(&node.name)
                     .is_some_and(|since| now.since(*since) >= self.idle_timeout);
-                if idle && spare > 0 {
+                if idle && node.unready_since.is_some() {
+                    surplus.push(node.name.clone());
+                } else if idle && spare > 0 {
                     spare -= 1;
                     surplus.push(node.name.clone());
                 }
@@ -190,6 +198,7 @@ mod tests {
             target: TargetName::new("s/d"),
             cluster: "c".into(),
             pool: None,
+            barred: Vec::new(),
             since: Time::ZERO,
             requests: gpus(1_000),
         }
@@ -205,6 +214,7 @@ mod tests {
             capacity_type: CapacityType::OnDemand,
             created: Time::ZERO,
             ready_since,
+            unready_since: None,
             cordoned: false,
             price_usd_per_hour: None,
             allocatable: gpus(2_000),

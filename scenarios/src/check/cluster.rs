@@ -8,9 +8,9 @@ use scaletwin_core::random::Law;
 use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
 use scaletwin_hardware::{InstanceType, accelerators, host, instance_type, instance_types};
 use scaletwin_sim::cluster::ledger::{Billing, Commitment, Terms};
-use scaletwin_sim::cluster::settings::{ClusterSettings, NodePower, PoolSettings, SpotSettings};
+use scaletwin_sim::cluster::settings::{ClusterSettings, NodePower, PoolSettings, Shocks, SpotSettings};
 
-use super::{check_names, market};
+use super::{check_names, failures, market, scheduling};
 use crate::spec::cluster::{Capacity, ClusterSpec, CommitmentSpec, NodePoolSpec, SpotSpec};
 
 /// From launch to ready, seconds: Karpenter on AWS (devfloor9 playbook).
@@ -28,9 +28,20 @@ pub(super) fn clusters(
         if pools.value.is_empty() {
             problems.error(&pools.place, "a cluster has at least one node pool");
         }
-        let pools = pools.value.iter().filter_map(|spec| pool(spec, folder, problems)).collect();
+        let pools: Vec<PoolSettings> =
+            pools.value.iter().filter_map(|spec| pool(spec, folder, problems)).collect();
         let registry_bandwidth = spec.registry_bandwidth.map(Bandwidth::as_bytes_per_second);
-        ClusterSettings { name: spec.name.value.clone(), registry_bandwidth, pools }
+        let detection = failures::detection(&spec.detection);
+        let quota = scheduling::quota(&spec.quota, &pools, problems);
+        let placement = spec.placement;
+        ClusterSettings {
+            name: spec.name.value.clone(),
+            registry_bandwidth,
+            placement,
+            quota,
+            detection,
+            pools,
+        }
     };
     specs.iter().map(cluster).collect()
 }
@@ -56,17 +67,20 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
     }
     let at_start = history.as_ref().and_then(|prices| prices.first()).map(|(_, price)| *price);
     let accelerator = accelerator(spec, known, gpus, problems);
+    let whole = Resources {
+        cpu_milli: spec.cpu.map_or_else(|| cores(known), Quantity::milli_value),
+        memory_bytes: memory(spec.memory, known),
+        gpu_milli: i64::from(gpus) * 1_000,
+    };
+    let (allocatable, reserved) = scheduling::divide(whole, &spec.reserved, problems);
     Some(PoolSettings {
         power: power(spec, known, accelerator.as_deref(), problems),
         name: spec.name.value.clone(),
         instance_type: spec.instance_type.value.clone(),
         capacity_type: spec.capacity_type.capacity_type(),
         zone: spec.zone.clone(),
-        allocatable: Resources {
-            cpu_milli: spec.cpu.map_or_else(|| cores(known), Quantity::milli_value),
-            memory_bytes: memory(spec.memory, known),
-            gpu_milli: i64::from(gpus) * 1_000,
-        },
+        allocatable,
+        reserved,
         accelerator,
         terms: Terms {
             usd_per_hour: at_start.or_else(|| price(spec, known)),
@@ -78,6 +92,7 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
         max_nodes: spec.nodes.max,
         provisioning: spec.provisioning.as_ref().map_or(PROVISIONING, |written| written.law.clone()),
         download: spec.download.as_bytes_per_second(),
+        failures: spec.failures.as_ref().map(|written| failures::failures(written, problems)),
         spot: spec.spot.as_ref().map(|written| spot(spec, written, folder, problems)),
     })
 }
@@ -95,7 +110,8 @@ fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, folder: &Path, problems: &mut 
         let problem = Problem::error(&spec.place, "only spot nodes are taken back");
         problems.push(problem.hint("write capacity_type: spot, or remove spot:"));
     }
-    if spec.lifetime.is_none() && spec.available.value.is_empty() && spec.availability.is_none() {
+    let takes = spec.lifetime.is_some() || spec.shocks.is_some();
+    if !takes && spec.available.value.is_empty() && spec.availability.is_none() {
         let problem = Problem::error(&spec.place, "nothing says when nodes are taken back");
         problems.push(
             problem.hint("add lifetime: {exponential: {mean: 10h}}, or available: [{from: 1h, nodes: 0}]"),
@@ -118,6 +134,11 @@ fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, folder: &Path, problems: &mut 
     SpotSettings {
         lifetime: spec.lifetime.as_ref().map(|law| law.law.clone()),
         notice: spec.notice,
+        rebalance: spec.rebalance,
+        shocks: spec
+            .shocks
+            .as_ref()
+            .map(|shocks| Shocks { every: shocks.every.law.clone(), share: shocks.share.get() }),
         available,
     }
 }
@@ -203,11 +224,11 @@ pub(super) fn check_accelerator(written: &At<String>, problems: &mut Problems) {
 /// The one accelerator of the pools that a deployment can run in.
 pub(super) fn accelerator_of(
     cluster: &ClusterSettings,
-    pool: Option<&str>,
+    may_run_in: impl Fn(&str) -> bool,
     place: &Place,
     problems: &mut Problems,
 ) -> Option<String> {
-    let pools = cluster.pools.iter().filter(|known| pool.is_none_or(|pool| known.name == pool));
+    let pools = cluster.pools.iter().filter(|known| may_run_in(&known.name));
     let mut found: Vec<&String> = pools.filter_map(|pool| pool.accelerator.as_ref()).collect();
     found.sort();
     found.dedup();

@@ -15,11 +15,16 @@ pub(super) fn routing(spec: &ServiceSpec, problems: &mut Problems) -> RoutingSet
         let problem = Problem::error(&weight.place, "nothing goes by this weight");
         problems.push(problem.hint("add across: split, or routing: weighted-round-robin, to the service"));
     }
+    if let Some(share) = spec.min_ready_share.as_ref().filter(|_| spec.across != Across::Failover) {
+        let problem = Problem::error(&share.place, "nothing fails over");
+        problems.push(problem.hint("add across: failover, or remove min_ready_share:"));
+    }
     RoutingSettings {
         balance: balance(spec, problems),
         across: spec.across,
         weights: deployments.iter().map(|d| d.weight.as_ref().map_or(1, |weight| weight.value.0)).collect(),
         prefers_zone: spec.prefer_zone,
+        min_ready_milli: spec.min_ready_share.as_ref().map(|share| milli(share.get())),
     }
 }
 

@@ -6,15 +6,17 @@ use scaletwin_core::control::{ContainerRequests, Resource, Resources, TargetName
 use scaletwin_core::input::{At, Problem, Problems};
 use scaletwin_core::random::Law;
 use scaletwin_core::record::LatencyMetric;
-use scaletwin_core::units::Quantity;
+use scaletwin_core::units::{Quantity, Share};
+use scaletwin_sim::cluster::budgets::DisruptionBudget;
 use scaletwin_sim::cluster::rollout::UpdateStrategy;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
-use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
+use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, HealthCheck, ServiceModel};
 
-use super::{check_names, choose, cluster, engine, routing, start_up};
+use super::{check_names, choose, cluster, engine, routing, scheduling, start_up};
 use crate::spec::ScenarioSpec;
+use crate::spec::cluster::ClusterSpec;
 use crate::spec::engine::EngineSpec;
-use crate::spec::service::{DeploymentSpec, ServiceSpec};
+use crate::spec::service::{BudgetSpec, DeploymentSpec, ServiceSpec};
 
 /// From node to ready, seconds, of an LLM server: `spin_up` of Microsoft's SageServe simulator.
 const LLM_COLD_START: Law = Law::Constant { value: 155.0 };
@@ -34,7 +36,9 @@ pub(super) fn services(
     for (place, written) in spec.services.value.iter().enumerate() {
         services.push(service(written, problems));
         for written_deployment in &written.deployments.value {
-            if let Some(model) = deployment(written_deployment, written, place, clusters, problems) {
+            if let Some(model) =
+                deployment(written_deployment, written, place, clusters, &spec.clusters, problems)
+            {
                 deployments.push(model);
                 specs.push(written_deployment);
             }
@@ -70,6 +74,11 @@ fn service(spec: &At<ServiceSpec>, problems: &mut Problems) -> ServiceModel {
         name: spec.name.value.clone(),
         slo,
         routing: routing::routing(spec, problems),
+        health_check: spec.health_check.as_ref().map(|check| HealthCheck {
+            interval: check.interval.0,
+            timeout: check.timeout,
+            unhealthy_threshold: check.unhealthy_threshold.0,
+        }),
         queue: match &spec.queue {
             None => Some(0),
             Some(queue) => queue.limit,
@@ -83,6 +92,7 @@ fn deployment(
     service: &ServiceSpec,
     service_place: usize,
     clusters: &[ClusterSettings],
+    written: &[At<ClusterSpec>],
     problems: &mut Problems,
 ) -> Option<DeploymentModel> {
     let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
@@ -100,6 +110,11 @@ fn deployment(
     if let Some(written) = &spec.accelerator {
         cluster::check_accelerator(written, problems);
     }
+    let barred = scheduling::barred(spec, cluster.map(|place| &written[place]), problems);
+    let may_run_in = |pool: &str| {
+        let named = spec.node_pool.as_ref().is_none_or(|written| written.value == pool);
+        named && !barred.iter().any(|barred| barred == pool)
+    };
     let gpus = spec.replica.gpus.unwrap_or(u32::from(spec.model.is_some()));
     if let (Some(written), Some(place)) = (&spec.accelerator, cluster)
         && gpus > 0
@@ -119,8 +134,7 @@ fn deployment(
     let accelerator = match (&spec.accelerator, cluster) {
         (Some(written), _) => Some(written.value.clone()),
         (None, Some(place)) if gpus > 0 => {
-            let pool = spec.node_pool.as_ref().map(|pool| pool.value.as_str());
-            cluster::accelerator_of(&clusters[place], pool, &spec.place, problems)
+            cluster::accelerator_of(&clusters[place], may_run_in, &spec.place, problems)
         }
         _ => None,
     };
@@ -130,7 +144,7 @@ fn deployment(
         gpu_milli: i64::from(gpus) * 1_000,
     };
     if let Some(place) = cluster {
-        check_fits(spec, &requests, &clusters[place], problems);
+        check_fits(spec, &requests, &clusters[place], may_run_in, problems);
     }
     let hardware = engine::Hardware { gpus, accelerator: accelerator.as_deref() };
     let engine = engine::engine(spec, &hardware, problems)?;
@@ -152,6 +166,8 @@ fn deployment(
         service: service_place,
         cluster,
         pool: spec.node_pool.as_ref().map(|pool| pool.value.clone()),
+        barred: barred.clone(),
+        max_spot_share: spec.max_spot_share.map(Share::get),
         role: spec.role.name().to_owned(),
         requests,
         containers: containers(spec),
@@ -160,6 +176,7 @@ fn deployment(
         cold_start: cold_start.unwrap_or(if llm { LLM_COLD_START } else { COLD_START }),
         readiness: Readiness { initial_delay: spec.readiness.initial_delay, period: spec.readiness.period },
         grace: spec.grace,
+        disruption_budget: spec.disruption_budget.as_ref().and_then(|written| budget(written, problems)),
         update: UpdateStrategy {
             max_surge: spec.update.max_surge.0,
             max_unavailable: spec.update.max_unavailable.0,
@@ -167,6 +184,19 @@ fn deployment(
         rollouts: spec.rollouts.value.clone(),
     };
     Some(DeploymentModel { settings, engine, usage })
+}
+
+fn budget(spec: &At<BudgetSpec>, problems: &mut Problems) -> Option<DisruptionBudget> {
+    match (spec.min_available, spec.max_unavailable) {
+        (Some(amount), None) => Some(DisruptionBudget::MinAvailable(amount.0)),
+        (None, Some(amount)) => Some(DisruptionBudget::MaxUnavailable(amount.0)),
+        _ => {
+            let problem =
+                Problem::error(&spec.place, "a budget has min_available or max_unavailable, one of both");
+            problems.push(problem.hint("write disruption_budget: {max_unavailable: 1}"));
+            None
+        }
+    }
 }
 
 /// The one container of a replica with what it requests; no request is no request.
@@ -183,13 +213,10 @@ fn check_fits(
     spec: &At<DeploymentSpec>,
     requests: &Resources,
     cluster: &ClusterSettings,
+    may_run_in: impl Fn(&str) -> bool,
     problems: &mut Problems,
 ) {
-    let pools: Vec<_> = cluster
-        .pools
-        .iter()
-        .filter(|pool| spec.node_pool.as_ref().is_none_or(|written| written.value == pool.name))
-        .collect();
+    let pools: Vec<_> = cluster.pools.iter().filter(|pool| may_run_in(&pool.name)).collect();
     if pools.is_empty() || pools.iter().any(|pool| requests.fits(&pool.allocatable)) {
         return;
     }

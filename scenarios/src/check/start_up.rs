@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use scaletwin_core::input::{At, Problem, Problems};
 use scaletwin_core::random::{Distributed, Law};
-use scaletwin_core::units::Span;
-use scaletwin_sim::cluster::settings::{Artifact, Image, StartUp, Weights};
+use scaletwin_core::units::{Bandwidth, Span};
+use scaletwin_sim::cluster::settings::{Artifact, Image, Sleep, StartUp, Weights};
 use scaletwin_sim::world::settings::DeploymentModel;
 
 use crate::spec::service::DeploymentSpec;
@@ -19,7 +19,7 @@ pub(super) fn start_up(spec: &DeploymentSpec, target: &str, problems: &mut Probl
         problems.push(problem.hint("remove cold_start: or start_up:"));
     }
     let law = |law: &Option<Distributed<Span>>| -> Option<Law> { law.as_ref().map(|law| law.law.clone()) };
-    let StartUpSpec { image, start, weights, compile, warm_up } = &written.value;
+    let StartUpSpec { image, start, weights, compile, warm_up, sleep } = &written.value;
     let own = |name: &Option<String>, of: Option<&At<String>>| {
         name.clone().or_else(|| of.map(|of| of.value.clone())).unwrap_or_else(|| target.to_owned())
     };
@@ -41,9 +41,11 @@ pub(super) fn start_up(spec: &DeploymentSpec, target: &str, problems: &mut Probl
             },
             disk: weights.disk.as_bytes_per_second(),
             page_cache: weights.page_cache.as_bytes_per_second(),
+            peer: weights.peer.map(Bandwidth::as_bytes_per_second),
         }),
         compile: law(compile),
         warm_up: law(warm_up),
+        sleep: sleep.as_ref().map(|sleep| Sleep { wake: sleep.wake.law.clone(), per_node: sleep.per_node.0 }),
     })
 }
 

@@ -3,8 +3,12 @@
 use scaletwin_core::control::CapacityType;
 use scaletwin_core::input::{At, Node, NonNegative, Problems, Read, Shape, Value};
 use scaletwin_core::random::Distributed;
-use scaletwin_core::units::{Bandwidth, Bytes, Civil, Quantity, Span};
+use scaletwin_core::units::{Bandwidth, Bytes, Civil, Quantity, Share, Span};
+use scaletwin_sim::cluster::placement::Placement;
 use serde_json::json;
+
+use super::failures::{DetectionSpec, FailuresSpec};
+use super::scheduling::{Labels, QuotaSpec, ReservedSpec, TaintSpec};
 
 scaletwin_core::keys! {
     /// A cluster.
@@ -19,7 +23,13 @@ scaletwin_core::keys! {
         /// What its nodes can download together from image registry and object store. Default: no limit but that of each
         /// node.
         pub registry_bandwidth: Option<Bandwidth> = None,
-        /// Its node pools. A pod gets the first node with room, in the order of their launch.
+        /// Which of the nodes with room a pod gets.
+        pub placement: Placement = Placement::FirstFit,
+        /// What the provider lets one have at most here. A launch beyond it is refused. Default: no limit.
+        pub quota: At<QuotaSpec> = QuotaSpec::default(),
+        /// How it finds out that a node has failed.
+        pub detection: DetectionSpec = DetectionSpec::default(),
+        /// Its node pools. Nodes are tried in the order of their launch.
         pub node_pools: At<Vec<At<NodePoolSpec>>>,
     }
 }
@@ -47,6 +57,13 @@ scaletwin_core::keys! {
         pub memory: Option<Bytes> = None,
         /// GPUs of a node.
         pub gpus: Option<u32> = None,
+        /// What the kubelet, the system and DaemonSets take of a node; pods have the rest.
+        pub reserved: At<ReservedSpec> = ReservedSpec::default(),
+        /// Labels of its nodes, besides `topology.kubernetes.io/zone`, `node.kubernetes.io/instance-type`,
+        /// `karpenter.sh/capacity-type` and `cloud.google.com/gke-nodepool`, which they have anyway.
+        pub labels: Labels = Labels::new(),
+        /// Taints of its nodes: only pods that tolerate them run there.
+        pub taints: Vec<TaintSpec> = Vec::new(),
         /// What its GPUs are.
         pub accelerator: Option<At<String>> = None,
         /// The price of a node, dollars per hour.
@@ -63,6 +80,8 @@ scaletwin_core::keys! {
         pub host_power: Option<At<HostPowerSpec>> = None,
         /// How the provider takes spot nodes back. Without it, it does not.
         pub spot: Option<At<SpotSpec>> = None,
+        /// How its nodes fail. Without it, they fail only in an outage.
+        pub failures: Option<At<FailuresSpec>> = None,
     }
 }
 
@@ -86,11 +105,27 @@ scaletwin_core::keys! {
         pub lifetime: Option<Distributed<Span>> = None,
         /// How long before that its replicas are told to go. AWS gives 2 minutes, GCP and Azure 30 seconds.
         pub notice: Span = Span::from_secs(120),
+        /// How long before that notice the provider recommends to move, and the node is drained: AWS' rebalance
+        /// recommendation, as its node termination handler follows it. Default: no recommendation.
+        pub rebalance: Option<Span> = None,
+        /// Shocks, each of which takes many nodes back at once. Default: nodes go one by one.
+        pub shocks: Option<At<ShocksSpec>> = None,
         /// How many nodes can be had from an instant on. Before the first: as many as one wants. What is above, the provider
         /// takes back, the youngest first.
         pub available: At<Vec<AvailableSpec>> = Vec::new(),
         /// The same from a file.
         pub availability: Option<At<AvailabilitySpec>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Instants at which the provider takes each node of the pool back with the same probability, with its notice.
+    #[derive(Debug, Clone)]
+    pub struct ShocksSpec {
+        /// From one to the next, such as `{exponential: {mean: 6h}}`.
+        pub every: Distributed<Span>,
+        /// The probability that one takes a node.
+        pub share: Share,
     }
 }
 

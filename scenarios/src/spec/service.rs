@@ -1,15 +1,16 @@
 //! Services and deployments as written.
 
-use scaletwin_core::input::{At, Count, Node, Problem, Problems, Read, Shape, Value, suggestion};
+use scaletwin_core::input::{At, Count, Node, Period, Problem, Problems, Read, Shape, Value, suggestion};
 use scaletwin_core::random::Distributed;
 use scaletwin_core::record::{LatencyMetric, Objective, Slo};
-use scaletwin_core::units::{Bytes, Quantity, Span};
+use scaletwin_core::units::{Bytes, Quantity, Share, Span};
 use scaletwin_sim::cluster::rollout::Amount;
 use scaletwin_sim::cluster::routing::Across;
 use serde_json::json;
 
 use super::engine::EngineSpec;
 use super::routing::RoutingSpec;
+use super::scheduling::{Labels, TolerationSpec};
 use super::start_up::StartUpSpec;
 
 scaletwin_core::keys! {
@@ -24,12 +25,30 @@ scaletwin_core::keys! {
         pub routing: At<RoutingSpec> = RoutingSpec::default(),
         /// How requests are spread over the deployments.
         pub across: Across = Across::Together,
+        /// With `across: failover`: a deployment with fewer than this share of its wanted replicas ready comes after those with
+        /// more, such as 0.71 (Envoy's overprovisioning factor of 1.4). Default: it comes first as long as one takes requests.
+        pub min_ready_share: Option<At<Share>> = None,
         /// Whether a request goes to a replica in the zone of its traffic, if one takes it.
         pub prefer_zone: bool = false,
+        /// Probes of the gateway, which take out a replica that does not answer. Default: it learns that from the cluster alone.
+        pub health_check: Option<HealthCheckSpec> = None,
         /// Holds requests that no replica takes. Without it they are rejected, as a plain Kubernetes Service does.
         pub queue: Option<QueueSpec> = None,
         /// Its deployments, each of which is a scale target.
         pub deployments: At<Vec<At<DeploymentSpec>>>,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Probes of the gateway. A threshold for coming back is missing on purpose: nodes that fail do not.
+    #[derive(Debug, Clone)]
+    pub struct HealthCheckSpec {
+        /// From one probe of a replica to the next. Default: that of a target group of AWS.
+        pub interval: Period = Period(Span::from_secs(30)),
+        /// How long an answer may take. Default: that of a target group of AWS.
+        pub timeout: Span = Span::from_secs(5),
+        /// Probes in a row without an answer that take a replica out. Default: that of a target group of AWS.
+        pub unhealthy_threshold: Count = Count(2),
     }
 }
 
@@ -52,6 +71,12 @@ scaletwin_core::keys! {
         pub cluster: Option<At<String>> = None,
         /// The node pool that it runs in. Default: any of the cluster.
         pub node_pool: Option<At<String>> = None,
+        /// Labels that its nodes have to have.
+        pub node_selector: Labels = Labels::new(),
+        /// The taints that its pods tolerate.
+        pub tolerations: Vec<TolerationSpec> = Vec::new(),
+        /// The largest share of its replicas that may be on spot nodes; what is beyond it waits for others. Default: all.
+        pub max_spot_share: Option<Share> = None,
         /// Its part of the requests, with `across: split` or `routing: weighted-round-robin`. Default: 1.
         pub weight: Option<At<Count>> = None,
         /// What its replicas do.
@@ -75,12 +100,26 @@ scaletwin_core::keys! {
         pub readiness: ReadinessSpec = ReadinessSpec::default(),
         /// How long a replica that is deleted may finish its requests (`terminationGracePeriodSeconds`).
         pub grace: Span = Span::from_secs(30),
+        /// How many of its replicas drains leave at least: nodes that are drained wait for others to be ready. Default: drains
+        /// take all.
+        pub disruption_budget: Option<At<BudgetSpec>> = None,
         /// How a rollout goes.
         pub update: UpdateSpec = UpdateSpec::default(),
         /// When rollouts begin: all replicas are replaced, with a new image.
         pub rollouts: At<Vec<Span>> = Vec::new(),
         /// What a replica uses.
         pub usage: UsageSpec = UsageSpec::default(),
+    }
+}
+
+scaletwin_core::keys! {
+    /// A `PodDisruptionBudget`: one of both keys. Shares are rounded up.
+    #[derive(Debug, Clone)]
+    pub struct BudgetSpec {
+        /// Replicas that stay ready: a number, or a share of the wanted number such as `50%`.
+        pub min_available: Option<AmountSpec> = None,
+        /// Replicas that may not be ready: a number, or a share of the wanted number.
+        pub max_unavailable: Option<AmountSpec> = None,
     }
 }
 

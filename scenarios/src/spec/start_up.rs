@@ -1,6 +1,6 @@
 //! The stages of a replica's start as written.
 
-use scaletwin_core::input::At;
+use scaletwin_core::input::{At, Count};
 use scaletwin_core::random::Distributed;
 use scaletwin_core::units::{Bandwidth, Bytes, Span};
 
@@ -19,6 +19,20 @@ scaletwin_core::keys! {
         pub compile: Option<Distributed<Span>> = None,
         /// From there to the first request: graph capture, warm-up.
         pub warm_up: Option<Distributed<Span>> = None,
+        /// Servers that sleep on their node when their replicas are deleted, instead of ending. Default: none does.
+        pub sleep: Option<At<SleepSpec>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Servers that sleep with their weights in the host's memory (`--enable-sleep-mode` of vLLM, level 1), and hold no
+    /// accelerator. A later replica of the deployment on the same node wakes one.
+    #[derive(Debug, Clone)]
+    pub struct SleepSpec {
+        /// How long a replica takes that wakes one, instead of all stages.
+        pub wake: Distributed<Span>,
+        /// The most of a deployment that sleep on a node: as many as its memory has room for besides.
+        pub per_node: Count = Count(1),
     }
 }
 
@@ -50,6 +64,9 @@ scaletwin_core::keys! {
         /// How fast, once a replica on the node has read them: they are in the page cache. Default: 16 GB in 18 s, as
         /// Tensorfuse measured.
         pub page_cache: Bandwidth = Bandwidth::bytes_per_second(890_000_000),
+        /// How fast they come from another node of the cluster that has them, which sends to one node at a time. Default: all
+        /// nodes download them.
+        pub peer: Option<Bandwidth> = None,
         /// Whether they are on the disk of every node from the node's start.
         pub pre_pulled: bool = false,
     }

@@ -39,6 +39,10 @@ pub struct Node {
     pub ordinal: u32,
     /// When the provider takes it back, once it has said so.
     pub reclaim: Option<Time>,
+    /// When it failed, if it has: nothing on it works any more.
+    pub failed: Option<Time>,
+    /// Since when the cluster knows that.
+    pub unready: Option<Time>,
     /// What is left of it for pods.
     pub free: Resources,
 }
@@ -85,6 +89,8 @@ pub struct Replica {
     pub bound: Option<Time>,
     /// Since when it is ready.
     pub ready: Option<Time>,
+    /// Since when it is not ready any more.
+    pub unready: Option<Time>,
     /// When it was deleted.
     pub deleted: Option<Time>,
 }

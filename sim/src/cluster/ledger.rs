@@ -87,6 +87,8 @@ pub struct Account {
     settled_by: Vec<u128>,
     /// Nodes taken back by the provider since then.
     interruptions: u64,
+    /// Nodes that failed since then.
+    failures: u64,
 }
 
 impl Account {
@@ -106,6 +108,7 @@ impl Account {
             settled: 0,
             settled_by: vec![0; deployments],
             interruptions: 0,
+            failures: 0,
         }
     }
 
@@ -202,7 +205,7 @@ impl Account {
         self.spent_by.iter_mut().for_each(|spent| *spent = 0.0);
         self.settled_by.iter_mut().for_each(|settled| *settled = 0);
         self.opened = now;
-        self.interruptions = 0;
+        (self.interruptions, self.failures) = (0, 0);
     }
 
     /// The provider takes a node back.
@@ -214,6 +217,17 @@ impl Account {
     #[must_use]
     pub fn interruptions(&self) -> u64 {
         self.interruptions
+    }
+
+    /// A node fails.
+    pub fn failed(&mut self) {
+        self.failures += 1;
+    }
+
+    /// Nodes that failed since the accounts were opened.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures
     }
 
     /// Nodes now.

@@ -1,4 +1,4 @@
-//! The systems that create, delete and place replicas: what a Deployment's ReplicaSet and the scheduler do.
+//! The systems that create and delete replicas: what a Deployment's ReplicaSet does. `placement` is the scheduler's part.
 //!
 //! They run in this order whenever the structure may have changed, at one instant.
 
@@ -6,13 +6,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use bevy_ecs::prelude::*;
-use scaletwin_core::control::Resources;
 use scaletwin_core::units::Time;
 
 use super::entities::{
-    Deployment, DeploymentReplicas, InPool, Node, NodeId, NodeReplicas, OfDeployment, OnNode, Pool, Replica,
-    ReplicaId,
+    Deployment, DeploymentReplicas, NodeId, NodeReplicas, OfDeployment, OnNode, Replica, ReplicaId,
 };
+use super::placement::{Placement, place_pending};
 use super::rollout;
 use super::settings::{DeploymentSettings, PoolSettings};
 
@@ -27,6 +26,8 @@ pub struct Settings {
     pub deployments: Vec<DeploymentSettings>,
     /// The pools of all clusters, each with the place of its cluster.
     pub pools: Vec<(usize, PoolSettings)>,
+    /// Which nodes replicas get, by cluster.
+    pub placements: Vec<Placement>,
 }
 
 /// Entities by number, in the order of numbers: iteration never depends on storage.
@@ -141,25 +142,26 @@ fn delete_surplus(
     now: Res<Now>,
     index: Res<Index>,
     deployments: Query<(&Deployment, Option<&DeploymentReplicas>)>,
-    mut replicas: Query<(&mut Replica, Option<&OnNode>)>,
+    mut replicas: Query<(&mut Replica, Option<&OnNode>, &OfDeployment)>,
     nodes: Query<&NodeReplicas>,
     mut changes: ResMut<Changes>,
 ) {
     for entity in &index.deployments {
         let Ok((deployment, Some(of))) = deployments.get(*entity) else { continue };
         let mut living: Vec<(Rank, Entity, u32)> = Vec::new();
-        for entity in of.iter() {
-            let Ok((replica, node)) = replicas.get(entity) else { continue };
+        for living_one in of.iter() {
+            let Ok((replica, node, _)) = replicas.get(living_one) else { continue };
             if replica.deleted.is_none() {
                 // Of its own deployment, and not being deleted.
                 let counts = |other: &Entity| {
-                    of.iter().any(|mine| mine == *other)
-                        && replicas.get(*other).is_ok_and(|(replica, _)| replica.deleted.is_none())
+                    replicas
+                        .get(*other)
+                        .is_ok_and(|(replica, _, of)| of.0 == *entity && replica.deleted.is_none())
                 };
                 let neighbours = node
                     .and_then(|node| nodes.get(node.0).ok())
                     .map_or(0, |on| on.iter().filter(counts).count());
-                living.push((rank(replica, node.is_some(), neighbours, now.0), entity, replica.revision));
+                living.push((rank(replica, node.is_some(), neighbours, now.0), living_one, replica.revision));
             }
         }
         living.sort_by(|a, b| a.0.cmp(&b.0));
@@ -172,7 +174,7 @@ fn delete_surplus(
         }
         for (_, entity, revision) in living {
             let Some(left) = surplus.get_mut(&revision).filter(|left| **left > 0) else { continue };
-            if let Ok((mut replica, _)) = replicas.get_mut(entity) {
+            if let Ok((mut replica, ..)) = replicas.get_mut(entity) {
                 *left -= 1;
                 replica.deleted = Some(now.0);
                 changes.0.push(Change::Deleted { replica: replica.id, deployment: deployment.place });
@@ -222,6 +224,7 @@ fn create_missing(
                 created: now.0,
                 bound: None,
                 ready: None,
+                unready: None,
                 deleted: None,
             };
             deployment.created += 1;
@@ -231,71 +234,4 @@ fn create_missing(
             changes.0.push(Change::Created { replica: id, deployment: deployment.place });
         }
     }
-}
-
-/// Gives nodes to replicas that have none: in the order of creation, the first node that fits.
-#[expect(clippy::too_many_arguments, reason = "a system states what it reads and writes")]
-fn place_pending(
-    mut commands: Commands,
-    now: Res<Now>,
-    settings: Res<Settings>,
-    mut index: ResMut<Index>,
-    mut replicas: Query<(&mut Replica, &OfDeployment)>,
-    deployments: Query<&Deployment>,
-    mut nodes: Query<(&mut Node, &InPool)>,
-    pools: Query<&Pool>,
-    mut changes: ResMut<Changes>,
-) {
-    let mut refused: Vec<usize> = Vec::new();
-    for (id, entity) in index.pending.clone() {
-        let Ok((mut replica, of)) = replicas.get_mut(entity) else { continue };
-        if replica.deleted.is_some() {
-            continue;
-        }
-        let Ok(place) = deployments.get(of.0).map(|deployment| deployment.place) else { continue };
-        let deployment = &settings.deployments[place];
-        let held = if deployment.cluster.is_none() {
-            None
-        } else if refused.contains(&place) {
-            continue;
-        } else {
-            let found = index.nodes.values().find_map(|entity| {
-                let (node, pool) = nodes.get(*entity).ok()?;
-                let pool = pools.get(pool.0).ok()?.place;
-                let (cluster, pool_settings) = &settings.pools[pool];
-                let here = deployment.cluster == Some(*cluster)
-                    && deployment.pool.as_ref().is_none_or(|name| *name == pool_settings.name);
-                let open = node.ready.is_some() && !node.cordoned;
-                (here && open && deployment.requests.fits(&node.free)).then_some((*entity, pool))
-            });
-            let Some((node_entity, pool)) = found else {
-                refused.push(place);
-                changes.0.push(Change::Pending);
-                continue;
-            };
-            if let Ok((mut node, _)) = nodes.get_mut(node_entity) {
-                node.free = node.free.minus(&deployment.requests);
-            }
-            commands.entity(entity).insert(OnNode(node_entity));
-            Some((pool, share_of_node(&deployment.requests, &settings.pools[pool].1.allocatable)))
-        };
-        replica.bound = Some(now.0);
-        index.pending.remove(&id);
-        changes.0.push(Change::Bound { replica: id, deployment: place, held });
-    }
-}
-
-/// The millionths of a node that a replica holds: its share of the GPUs, or of the cores on a node without.
-#[must_use]
-pub fn share_of_node(requests: &Resources, node: &Resources) -> u64 {
-    let share = |part: i64, whole: i64| {
-        let (part, whole) = (u128::from(part.unsigned_abs()), u128::from(whole.unsigned_abs()));
-        u64::try_from(part * u128::from(super::ledger::WHOLE) / whole.max(1)).unwrap_or(super::ledger::WHOLE)
-    };
-    let parts = if node.gpu_milli > 0 {
-        share(requests.gpu_milli, node.gpu_milli)
-    } else {
-        share(requests.cpu_milli, node.cpu_milli)
-    };
-    parts.min(super::ledger::WHOLE)
 }

@@ -41,7 +41,8 @@ pub enum Amount {
 }
 
 impl Amount {
-    fn of(self, wanted: usize, round_up: bool) -> usize {
+    /// How many of a wanted number.
+    pub(super) fn of(self, wanted: usize, round_up: bool) -> usize {
         match self {
             Amount::Number(number) => number as usize,
             Amount::Percent(percent) if round_up => (wanted * percent as usize).div_ceil(100),

@@ -47,6 +47,8 @@ pub struct RoutingSettings {
     pub weights: Vec<u32>,
     /// Whether a request goes to a replica in the zone that it enters in, if one takes it.
     pub prefers_zone: bool,
+    /// With failover, deployments with fewer thousandths of their wanted replicas ready come after the others.
+    pub min_ready_milli: Option<u32>,
 }
 
 /// The place of a replica in the dense arrays.
@@ -87,6 +89,8 @@ pub struct Router {
     luck: Component,
     /// One set, or one a deployment.
     sets: Vec<Set>,
+    /// Whether enough replicas of each set are ready.
+    strong: Vec<bool>,
     /// Whose turn it is among several sets.
     turns: Turns,
     /// The set and zone of each slot that is a member.
@@ -138,6 +142,7 @@ impl Router {
             weights: settings.weights.clone(),
             luck,
             sets: vec![Set::new(&settings.balance); sets],
+            strong: vec![true; sets],
             turns,
             homes: Vec::new(),
         }
@@ -165,6 +170,13 @@ impl Router {
         self.sets[set as usize].of(zone).for_each(|balancer| balancer.remove(slot));
     }
 
+    /// Says of the deployment at a place within the service whether enough of its replicas are ready.
+    pub fn judge(&mut self, deployment: usize, strong: bool) {
+        if let Some(known) = self.strong.get_mut(deployment) {
+            *known = strong;
+        }
+    }
+
     /// Whether no replica takes requests.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -176,7 +188,10 @@ impl Router {
     pub fn pick(&mut self, ask: &Ask, mut accepts: impl FnMut(Slot) -> bool) -> Option<Slot> {
         match self.across {
             Across::Together => self.sets[0].pick(ask, self.luck, &mut accepts),
-            Across::Failover => self.sets.iter_mut().find_map(|set| set.pick(ask, self.luck, &mut accepts)),
+            Across::Failover => [true, false].into_iter().find_map(|strong| {
+                let sets = self.sets.iter_mut().zip(&self.strong).filter(|(_, found)| **found == strong);
+                sets.map(|(set, _)| set).find_map(|set| set.pick(ask, self.luck, &mut accepts))
+            }),
             Across::Split => self
                 .turns
                 .in_order()

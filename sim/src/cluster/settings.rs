@@ -7,7 +7,9 @@ use scaletwin_core::random::Law;
 use scaletwin_core::units::{Span, Time};
 use serde::Serialize;
 
+use super::budgets::DisruptionBudget;
 use super::ledger::Terms;
+use super::placement::Placement;
 use super::rollout::UpdateStrategy;
 
 /// A cluster.
@@ -17,8 +19,62 @@ pub struct ClusterSettings {
     pub name: String,
     /// What its nodes can download together from registry and object store, bytes per second, if it is limited.
     pub registry_bandwidth: Option<f64>,
+    /// Which of the nodes with room a replica gets.
+    pub placement: Placement,
+    /// What it may have at most, all pools together.
+    pub quota: Quota,
+    /// How it finds out that a node has failed.
+    pub detection: Detection,
     /// Its node pools.
     pub pools: Vec<PoolSettings>,
+}
+
+/// What a provider lets a customer have at most in a region.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Quota {
+    /// Thousandths of a core; `None`: any number.
+    pub cpu_milli: Option<i64>,
+    /// Thousandths of a GPU; `None`: any number.
+    pub gpu_milli: Option<i64>,
+}
+
+impl Quota {
+    /// Whether `used` and a node of the size `more` are within it.
+    ///
+    /// # Errors
+    /// Which of both is not.
+    pub fn check(&self, used: &Resources, more: &Resources) -> Result<(), String> {
+        let of = [
+            ("cores", self.cpu_milli, used.cpu_milli, more.cpu_milli),
+            ("GPUs", self.gpu_milli, used.gpu_milli, more.gpu_milli),
+        ];
+        for (what, most, used, more) in of {
+            if let Some(most) = most.filter(|most| more > 0 && used.saturating_add(more) > *most) {
+                let shown = [used, most, more].map(|milli| milli as f64 / 1e3);
+                let [used, most, more] = shown;
+                return Err(format!(
+                    "the quota is {most} {what}: {used} are in use, and the node has {more}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a cluster finds out that a node has failed: it misses the node's heartbeats, and tolerates that for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Detection {
+    /// From the failure of a node to its being `NotReady` (`--node-monitor-grace-period`).
+    pub grace_period: Span,
+    /// From there to the deletion of its pods (`tolerationSeconds` of `node.kubernetes.io/unreachable`).
+    pub toleration: Span,
+}
+
+impl Default for Detection {
+    /// Kubernetes' own since 1.32: 50 s, and 5 minutes by its admission plugin `DefaultTolerationSeconds`.
+    fn default() -> Detection {
+        Detection { grace_period: Span::from_secs(50), toleration: Span::from_secs(300) }
+    }
 }
 
 /// The names of all zones, in order.
@@ -44,6 +100,8 @@ pub struct PoolSettings {
     pub zone: String,
     /// What pods can use of a node.
     pub allocatable: Resources,
+    /// What the kubelet, the system and DaemonSets take of it besides.
+    pub reserved: Resources,
     /// What its GPUs are, if it has any.
     pub accelerator: Option<String>,
     /// What its nodes cost.
@@ -60,8 +118,18 @@ pub struct PoolSettings {
     pub download: f64,
     /// How the provider takes them back; `None`: it does not.
     pub spot: Option<SpotSettings>,
+    /// How they fail; `None`: only in an outage.
+    pub failures: Option<FailureSettings>,
     /// The power of a node; `None`: it is not known.
     pub power: Option<NodePower>,
+}
+
+impl PoolSettings {
+    /// What a node has, for pods and for all else.
+    #[must_use]
+    pub fn whole(&self) -> Resources {
+        self.allocatable.plus(&self.reserved)
+    }
 }
 
 /// The power of a node. `docs/models/energy.md` has the equations.
@@ -102,8 +170,77 @@ pub struct SpotSettings {
     pub lifetime: Option<Law>,
     /// How long before that its replicas are told to go.
     pub notice: Span,
+    /// How long before that notice it recommends to move, and the node is drained; `None`: it does not.
+    pub rebalance: Option<Span>,
+    /// Shocks, which take many at once.
+    pub shocks: Option<Shocks>,
     /// How many nodes can be had from an instant on, ascending; before the first and without any: as many as one wants.
     pub available: Vec<(Span, u32)>,
+}
+
+/// Instants at which the provider takes each node of a pool back with the same probability: the common shocks of Marshall
+/// and Olkin, "A multivariate exponential distribution", JASA 62 (1967) 30-44.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shocks {
+    /// From one to the next, seconds.
+    pub every: Law,
+    /// The probability that one takes a node.
+    pub share: f64,
+}
+
+/// How nodes fail.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FailureSettings {
+    /// The mean time from a node's being ready to its failure, which is memoryless, seconds.
+    pub mtbf: Option<Law>,
+    /// How many nodes fail besides, and when, ascending.
+    pub at: Vec<(Span, u32)>,
+    /// What becomes of requests.
+    pub requests: Lost,
+    /// From a node's being found `NotReady` to its being given back, with another launched in its place; `None`: nobody
+    /// does that.
+    pub repair: Option<Span>,
+}
+
+scaletwin_core::names! {
+    /// What becomes of requests that are in a replica whose node has failed, or that are sent to it before anybody knows.
+    pub enum Lost {
+        /// They fail at once: connections are refused.
+        Fail = "fail",
+        /// They hang until their clients give them up, or the replica is deleted.
+        Hang = "hang",
+    }
+}
+
+/// A zone of a cluster is out for a while: its nodes fail, and none can be launched in it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outage {
+    /// The place of the cluster.
+    pub cluster: usize,
+    /// The zone.
+    pub zone: String,
+    /// When it begins.
+    pub at: Span,
+    /// How long it lasts.
+    pub duration: Span,
+    /// What becomes of requests.
+    pub requests: Lost,
+}
+
+impl Outage {
+    /// Whether a pool is out at `now`.
+    #[must_use]
+    pub fn holds(&self, cluster: usize, pool: &PoolSettings, now: Time) -> bool {
+        let from = Time::ZERO + self.at;
+        let lasts = from <= now && now < from.saturating_add(self.duration);
+        lasts && self.is_of(cluster, pool)
+    }
+
+    /// Whether it is about a pool.
+    #[must_use]
+    pub fn is_of(&self, cluster: usize, pool: &PoolSettings) -> bool {
+        self.cluster == cluster && self.zone == pool.zone
+    }
 }
 
 impl SpotSettings {
@@ -128,6 +265,10 @@ pub struct DeploymentSettings {
     pub cluster: Option<usize>,
     /// The node pool that its replicas have to run in, if it names one.
     pub pool: Option<String>,
+    /// The node pools of its cluster that its replicas may not run in, by their labels and taints.
+    pub barred: Vec<String>,
+    /// The largest share of its replicas that may be on spot nodes; `None`: all.
+    pub max_spot_share: Option<f64>,
     /// Its role.
     pub role: String,
     /// What a replica requests.
@@ -144,6 +285,8 @@ pub struct DeploymentSettings {
     pub readiness: Readiness,
     /// How long a replica that is deleted may finish its requests.
     pub grace: Span,
+    /// How many of its replicas evictions leave; `None`: they leave none.
+    pub disruption_budget: Option<DisruptionBudget>,
     /// How rollouts go.
     pub update: UpdateStrategy,
     /// When rollouts begin, ascending.
@@ -151,6 +294,19 @@ pub struct DeploymentSettings {
 }
 
 impl DeploymentSettings {
+    /// Whether its replicas may run in the pool of this name.
+    #[must_use]
+    pub fn may_run_in(&self, pool: &str) -> bool {
+        let named = self.pool.as_ref().is_none_or(|wanted| wanted == pool);
+        named && !self.barred.iter().any(|barred| barred == pool)
+    }
+
+    /// Whether one more of its replicas may be on a spot node, when so many are and so many are wanted.
+    #[must_use]
+    pub fn may_use_spot(&self, on_spot: usize, wanted: i32) -> bool {
+        self.max_spot_share.is_none_or(|share| (on_spot + 1) as f64 <= share * f64::from(wanted))
+    }
+
     /// The name of its replica number `ordinal` as a pod: no other deployment's replica has it.
     #[must_use]
     pub fn pod_name(&self, ordinal: u32) -> String {
@@ -171,6 +327,17 @@ pub struct StartUp {
     pub compile: Option<Law>,
     /// From there to its being able to serve, seconds.
     pub warm_up: Option<Law>,
+    /// Servers that sleep instead of ending; `None`: none does.
+    pub sleep: Option<Sleep>,
+}
+
+/// Servers that sleep on their node when their replicas are deleted, with the weights in the host's memory.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sleep {
+    /// How long a replica takes that wakes one, instead of all stages, seconds.
+    pub wake: Law,
+    /// The most of a deployment that sleep on a node.
+    pub per_node: u32,
 }
 
 /// Something that a node keeps once it has it.
@@ -202,6 +369,9 @@ pub struct Weights {
     pub disk: f64,
     /// How fast, once a replica on the node has read them.
     pub page_cache: f64,
+    /// How fast they come from another node of the cluster that has them, bytes per second; `None`: they come from the
+    /// store alone.
+    pub peer: Option<f64>,
 }
 
 /// A readiness probe: after `initial_delay`, every `period`. A period of zero notices at once.

@@ -31,6 +31,8 @@ pub struct Download {
     pub node_link: f64,
     /// The bandwidth that all nodes of the cluster share, bytes per second, if it is limited.
     pub shared_link: Option<f64>,
+    /// What another node that it comes from gives it, bytes per second; `None`: it comes over the shared link.
+    pub peer: Option<f64>,
     /// Its size in bytes.
     pub bytes: u64,
 }
@@ -70,6 +72,13 @@ impl Transfers {
         self.share();
     }
 
+    /// Ends the download of one thing to a node.
+    pub fn abandon(&mut self, now: Time, node: NodeId, artifact: u32) {
+        self.advance(now);
+        self.flows.retain(|flow| flow.download.node != node || flow.download.artifact != artifact);
+        self.share();
+    }
+
     /// When the next download ends.
     #[must_use]
     pub fn next_end(&self) -> Option<Time> {
@@ -96,7 +105,8 @@ impl Transfers {
             let counts: Vec<f64> = self.flows.iter().map(|flow| self.downloads_of(flow)).collect();
             let here = self.flows.iter_mut().zip(counts);
             for (flow, count) in here.filter(|(flow, _)| flow.download.cluster == cluster) {
-                flow.rate = level.min(flow.download.node_link / count);
+                let limit = flow.download.peer.unwrap_or(level);
+                flow.rate = limit.min(flow.download.node_link / count);
             }
         }
     }
@@ -108,7 +118,8 @@ impl Transfers {
 
     /// The rate of the downloads that the shared link limits: progressive filling, the slowest nodes first.
     fn level(&self, cluster: usize) -> f64 {
-        let here = || self.flows.iter().filter(|flow| flow.download.cluster == cluster);
+        let shares = |flow: &&Flow| flow.download.cluster == cluster && flow.download.peer.is_none();
+        let here = || self.flows.iter().filter(shares);
         let Some(mut room) = here().find_map(|flow| flow.download.shared_link) else { return f64::INFINITY };
         let mut own: Vec<f64> =
             here().map(|flow| flow.download.node_link / self.downloads_of(flow)).collect();
@@ -131,7 +142,7 @@ mod tests {
 
     fn download(node: u32, artifact: u32, bytes: u64) -> Download {
         let shared_link = Some(100.0);
-        Download { node: NodeId(node), artifact, cluster: 0, node_link: 60.0, shared_link, bytes }
+        Download { node: NodeId(node), artifact, cluster: 0, node_link: 60.0, shared_link, peer: None, bytes }
     }
 
     fn at(secs: u64) -> Time {
@@ -167,6 +178,18 @@ mod tests {
         // At 10 s the first and the last are through; the second has node 1 for itself.
         assert_eq!(transfers.take_ended(at(10)).len(), 2);
         assert_eq!(transfers.next_end(), Some(at(15)));
+    }
+
+    #[test]
+    fn what_comes_from_another_node_leaves_the_shared_link_to_the_others() {
+        let mut transfers = Transfers::default();
+        transfers.begin(at(0), Download { peer: Some(40.0), ..download(1, 0, 400) });
+        (2..4).for_each(|node| transfers.begin(at(0), download(node, 0, 500)));
+        let rates: Vec<f64> = transfers.flows.iter().map(|flow| flow.rate).collect();
+        assert_eq!(rates, [40.0, 50.0, 50.0]);
+        transfers.abandon(at(5), NodeId(1), 0);
+        assert_eq!(transfers.take_ended(at(10)).len(), 2);
+        assert_eq!(transfers.next_end(), None);
     }
 
     #[test]

@@ -65,8 +65,11 @@ impl History {
     }
 
     /// Ends all series of a subject that is gone at `at`: an instant sees them no more, a range still does until they are
-    /// too old for any.
+    /// too old for any. What has ended before stays as it is.
     pub fn end(&mut self, target: TargetLabels, at: Time) {
+        if self.ended_at(target.subject).is_some() {
+            return;
+        }
         let is_old = |(ended, _): &(Time, TargetLabels)| ended.saturating_add(self.keep) < at;
         let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended).into_iter().partition(is_old);
         self.ended = kept;

@@ -46,8 +46,43 @@ pub enum Event {
     NodeReady(NodeId),
     /// The provider says that it takes a node back.
     NodeTold(NodeId),
+    /// The provider recommends to move from a node.
+    NodeAtRisk(NodeId),
+    /// A shock takes nodes of a pool.
+    Shock {
+        /// The place of the pool.
+        pool: u32,
+        /// Which shock.
+        number: u32,
+    },
+    /// Evictions from a node that were refused are tried again.
+    DrainAgain(NodeId),
     /// The provider takes a node back.
     NodeReclaimed(NodeId),
+    /// Nodes of a pool fail as planned.
+    Failures {
+        /// The place of the pool.
+        pool: u32,
+        /// Which of the failures.
+        step: u32,
+    },
+    /// A node fails.
+    NodeFails(NodeId),
+    /// The cluster finds out that a node has failed.
+    NodeUnready(NodeId),
+    /// A gateway's probes of a replica have got no answer.
+    Unhealthy(ReplicaId),
+    /// The pods of a node that has failed have been tolerated there for long enough.
+    NodeTolerated(NodeId),
+    /// A node that has failed is given back, with another launched in its place.
+    NodeRepaired(NodeId),
+    /// A node is launched in the place of one that failed.
+    Relaunch {
+        /// The place of the pool.
+        pool: u32,
+    },
+    /// An outage begins, by its number.
+    Outage(u32),
     /// The provider's capacity for a pool changes.
     Market {
         /// The place of the pool.

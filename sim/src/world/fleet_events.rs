@@ -12,7 +12,6 @@ use crate::cluster::entities::{NodeId, ReplicaId};
 use crate::cluster::lifecycle::Change;
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::ReplicaCounters;
-use crate::scrape::history::Subject;
 use crate::serving::concurrency::ConcurrencyReplica;
 use crate::serving::continuous::replica::{ContinuousReplica, Work};
 use crate::serving::dynamic::DynamicReplica;
@@ -43,6 +42,10 @@ impl World {
     /// A replica got its node: its container starts.
     fn replica_is_bound(&mut self, id: ReplicaId, deployment: usize, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
+        // The kubelet of a node that has failed starts nothing.
+        if self.fleet.has_failed(id) {
+            return;
+        }
         let model = &self.settings.deployments[deployment];
         let engine = match &model.engine {
             EngineSettings::Continuous { config, .. } => {
@@ -114,6 +117,7 @@ impl World {
         }
         let member = self.member(slot);
         self.state.services[service].router.add(&member);
+        self.judge_deployments(service);
         self.empty_queue(service, calendar);
         if self.fleet.is_rolling(deployment) {
             calendar.soon(Phase::Place, Event::Lifecycle);
@@ -128,7 +132,7 @@ impl World {
     }
 
     /// A replica is to go: at once if it has no requests, else when it has finished them or its grace is over.
-    fn replica_is_deleted(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+    pub(super) fn replica_is_deleted(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let Some(slot) = self.state.replicas.slot_of(id) else {
             self.fleet.remove_replica(id, now);
@@ -139,7 +143,7 @@ impl World {
         let deployment = serving.deployment as usize;
         self.stop_routing_to(slot, now);
         if self.state.replicas.at(slot).outstanding == 0 {
-            self.remove_replica(slot, calendar);
+            self.replica_is_done(slot, calendar);
         } else {
             let grace = self.settings.deployments[deployment].settings.grace;
             calendar.at(now.saturating_add(grace), Phase::Fail, Event::GraceOver(id));
@@ -147,31 +151,51 @@ impl World {
     }
 
     /// A replica takes no more requests, if it did.
-    fn stop_routing_to(&mut self, slot: u32, now: Time) {
+    pub(super) fn stop_routing_to(&mut self, slot: u32, now: Time) {
         let serving = self.state.replicas.at(slot);
         if std::mem::take(&mut serving.ready) {
             let deployment = serving.deployment as usize;
             let service = self.settings.deployments[deployment].settings.service;
             self.state.services[service].router.remove(slot);
             self.state.deployments[deployment].note_not_ready(now);
+            self.judge_deployments(service);
         }
     }
 
     /// A replica is killed: its requests have failed.
     pub(super) fn kill_replica(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
-        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        let Some(slot) = self.state.replicas.slot_of(id) else {
+            // One that never started, on a node that has failed.
+            return self.fleet.remove_replica(id, now);
+        };
         self.stop_routing_to(slot, now);
-        let serving = self.state.replicas.at(slot);
-        let lost = match &mut serving.engine {
+        for (request, outputs) in self.take_requests_of(slot, calendar) {
+            self.state.replicas.at(slot).outstanding -= 1;
+            self.end_request(request, Outcome::Failed, outputs, calendar);
+        }
+        self.remove_replica(slot, calendar);
+    }
+
+    /// Takes all requests out of a replica that stops, each with its tokens.
+    pub(super) fn take_requests_of(&mut self, slot: u32, calendar: &mut Calendar<Event>) -> Vec<(u32, u32)> {
+        let now = calendar.now();
+        let requests = match &mut self.state.replicas.at(slot).engine {
             Engine::Continuous(replica) => replica.kill(now, &mut self.happened),
             Engine::Slots(replica) => replica.kill(now).into_iter().map(|request| (request, 0)).collect(),
             Engine::Dynamic(replica) => replica.kill(now).into_iter().map(|request| (request, 0)).collect(),
+            Engine::Halted(halted) => halted.take_all(),
         };
         self.take_happened(slot, calendar);
-        for (request, outputs) in lost {
-            self.state.replicas.at(slot).outstanding -= 1;
-            self.end_request(request, Outcome::Failed, outputs, calendar);
+        requests
+    }
+
+    /// A replica that was to go has ended all its requests: its server may sleep.
+    pub(super) fn replica_is_done(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+        let serving = self.state.replicas.at(slot);
+        let (id, deployment, works) = (serving.id, serving.deployment as usize, serving.halted().is_none());
+        if works {
+            self.fall_asleep(id, deployment);
         }
         self.remove_replica(slot, calendar);
     }
@@ -180,7 +204,7 @@ impl World {
     pub(super) fn remove_replica(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let id = self.state.replicas.at(slot).id;
-        let labels = self.labels_of(id).filter(|_| self.board.has_queries());
+        self.end_series(id, now);
         let serving = self.state.replicas.remove(slot);
         assert_eq!(serving.outstanding, 0, "a replica goes without requests");
         serving.engine.check();
@@ -189,10 +213,6 @@ impl World {
             calendar.cancel(ticket, Phase::Complete);
         }
         self.note_departure(&serving, now);
-        match labels {
-            Some(labels) => self.state.history.end(labels, now),
-            None => self.state.history.forget(Subject::Replica(serving.id.0)),
-        }
         self.fleet.remove_replica(serving.id, now);
         calendar.soon(Phase::Place, Event::Lifecycle);
     }
@@ -205,85 +225,9 @@ impl World {
             calendar.soon(Phase::Place, Event::Lifecycle);
             if let Some((pool, ordinal)) = self.fleet.place_of_node(node) {
                 self.plan_reclaim(node, pool, ordinal, calendar);
+                self.plan_failure(node, pool, ordinal, calendar);
             }
         }
-    }
-
-    /// Plans when the provider takes a node back that is ready now. It never does so without its notice.
-    pub(super) fn plan_reclaim(
-        &mut self,
-        node: NodeId,
-        pool: usize,
-        ordinal: u32,
-        calendar: &mut Calendar<Event>,
-    ) {
-        let Some(spot) = &self.fleet.pool(pool).1.spot else { return };
-        let Some(lifetime) = &spot.lifetime else { return };
-        let seconds = lifetime.draw(&mut self.luck.reclaim[pool].entity(u64::from(ordinal)));
-        let life = Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
-        let told = calendar.now().saturating_add(life.saturating_sub(spot.notice));
-        calendar.at(told, Phase::Fail, Event::NodeTold(node));
-    }
-
-    /// Plans the changes of a pool's capacity from `step` on.
-    pub(super) fn plan_market(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
-        let spot = self.fleet.pool(pool as usize).1.spot.as_ref();
-        if let Some((from, _)) = spot.and_then(|spot| spot.available.get(step as usize)) {
-            let at = Time::ZERO + *from;
-            calendar.at(at.max(calendar.now()), Phase::Fail, Event::Market { pool, step });
-        }
-    }
-
-    /// Plans the changes of a pool's price from `step` on.
-    pub(super) fn plan_price(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
-        if let Some((from, _)) = self.fleet.pool(pool as usize).1.prices.get(step as usize) {
-            let at = Time::ZERO + *from;
-            calendar.at(at.max(calendar.now()), Phase::Fail, Event::Price { pool, step });
-        }
-    }
-
-    /// The price of a pool changes.
-    pub(super) fn price_changes(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
-        if let Some((_, price)) = self.fleet.pool(pool as usize).1.prices.get(step as usize).copied() {
-            self.fleet.reprice(pool as usize, calendar.now(), price);
-        }
-        self.plan_price(pool, step + 1, calendar);
-    }
-
-    /// The provider has more or less capacity: what is too much, it takes back.
-    pub(super) fn capacity_changes(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
-        for node in self.fleet.beyond_capacity(pool as usize, calendar.now()) {
-            self.node_is_told(node, calendar);
-        }
-        self.plan_market(pool, step + 1, calendar);
-    }
-
-    /// The provider says that it takes a node back: its replicas go, and others take their place elsewhere.
-    pub(super) fn node_is_told(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
-        let now = calendar.now();
-        let Some((pool, _)) = self.fleet.place_of_node(node) else { return };
-        let notice = self.fleet.pool(pool).1.spot.as_ref().map_or(Span::ZERO, |spot| spot.notice);
-        let Some(name) = self.fleet.tell(node, now.saturating_add(notice)) else { return };
-        calendar.at(now.saturating_add(notice), Phase::Fail, Event::NodeReclaimed(node));
-        for id in self.fleet.replicas_on(&name).unwrap_or_default() {
-            if self.fleet.evict(id, now) {
-                self.replica_is_deleted(id, calendar);
-            }
-        }
-        calendar.soon(Phase::Place, Event::Lifecycle);
-    }
-
-    /// The provider takes a node back, with whatever still runs on it.
-    pub(super) fn node_is_reclaimed(
-        &mut self,
-        node: NodeId,
-        calendar: &mut Calendar<Event>,
-    ) -> Result<(), super::WorldError> {
-        let Some(name) = self.fleet.interrupt(node) else { return Ok(()) };
-        let at = calendar.now();
-        self.delete_node(&name, calendar).map_err(|why| super::WorldError::Node { at, why })?;
-        calendar.soon(Phase::Place, Event::Lifecycle);
-        Ok(())
     }
 
     /// Launches a node of a pool. Gives its number.
@@ -293,6 +237,7 @@ impl World {
         calendar: &mut Calendar<Event>,
     ) -> Result<NodeId, String> {
         let now = calendar.now();
+        self.refuse_in_outage(pool, now)?;
         let (id, ordinal) = self.fleet.launch(pool, now)?;
         let law = &self.fleet.pool(pool).1.provisioning;
         let seconds = law.draw(&mut self.luck.provisioning[pool].entity(u64::from(ordinal)));
@@ -301,18 +246,6 @@ impl World {
         );
         calendar.at(ready, Phase::Complete, Event::NodeReady(id));
         Ok(id)
-    }
-
-    /// Takes a node out of scheduling and lets its replicas go.
-    pub(super) fn drain_node(&mut self, name: &str, calendar: &mut Calendar<Event>) -> Result<(), String> {
-        let replicas = self.fleet.replicas_on(name)?;
-        self.fleet.cordon(name)?;
-        for id in replicas {
-            if self.fleet.evict(id, calendar.now()) {
-                self.replica_is_deleted(id, calendar);
-            }
-        }
-        Ok(())
     }
 
     /// Gives a node back with whatever runs on it.

@@ -161,6 +161,7 @@ impl World {
             match (&serving.engine, &settings.deployments[serving.deployment as usize].engine) {
                 (Engine::Slots(replica), _) => replica.has_room(),
                 (Engine::Dynamic(replica), _) => replica.has_room(),
+                (Engine::Halted(halted), _) => halted.has_room(),
                 (Engine::Continuous(replica), EngineSettings::Continuous { queue, .. }) => {
                     queue.is_none_or(|most| replica.waiting() < most as usize)
                 }
@@ -176,6 +177,7 @@ impl World {
             Engine::Continuous(_) => self.offer_to_batcher(slot, place, now),
             Engine::Slots(_) => self.offer_to_slots(slot, place, now),
             Engine::Dynamic(_) => self.offer_to_batches(slot, place, now),
+            Engine::Halted(_) => return self.offer_to_halted(slot, place, calendar),
         };
         self.take_happened(slot, calendar);
         if taken {
@@ -330,7 +332,7 @@ impl World {
     }
 
     /// A request leaves its replica, complete or not.
-    fn request_leaves(&mut self, slot: u32, place: u32, outputs: Option<u32>, now: Time) {
+    pub(super) fn request_leaves(&mut self, slot: u32, place: u32, outputs: Option<u32>, now: Time) {
         let request = self.state.requests.at(place);
         let service = usize::from(request.service);
         let serving = self.state.replicas.at(slot);
@@ -458,14 +460,16 @@ impl World {
                 self.after_departure(slot, service, calendar);
             }
             Place::Slots(slot, ticket) => {
+                let mut outputs = 0;
                 match &mut self.state.replicas.at(slot).engine {
                     Engine::Slots(replica) => replica.give_up(now, ticket, priority, &mut self.happened),
                     Engine::Dynamic(replica) => replica.give_up(ticket, priority),
+                    Engine::Halted(halted) => outputs = halted.give_up(place),
                     Engine::Continuous(_) => return,
                 }
                 self.take_happened(slot, calendar);
                 self.request_leaves(slot, place, None, now);
-                self.end_request(place, outcome, 0, calendar);
+                self.end_request(place, outcome, outputs, calendar);
                 self.after_departure(slot, service, calendar);
             }
         }
@@ -483,6 +487,7 @@ impl World {
             Engine::Continuous(replica) => replica.complete(&mut self.happened),
             Engine::Slots(replica) => replica.complete(calendar.now(), &mut self.happened),
             Engine::Dynamic(replica) => replica.complete(calendar.now(), &mut self.happened),
+            Engine::Halted(_) => {}
         }
         self.take_happened(handle.slot, calendar);
         self.after_departure(handle.slot, service, calendar);
@@ -496,7 +501,7 @@ impl World {
         }
         let serving = self.state.replicas.at(slot);
         if serving.draining && serving.outstanding == 0 {
-            self.remove_replica(slot, calendar);
+            self.replica_is_done(slot, calendar);
         }
     }
 
@@ -550,7 +555,7 @@ impl World {
         let serving = self.state.replicas.at(slot);
         let begins = match &serving.engine {
             Engine::Continuous(replica) => replica.is_idle(),
-            Engine::Slots(_) => false,
+            Engine::Slots(_) | Engine::Halted(_) => false,
             Engine::Dynamic(replica) => replica.wants_to_begin(calendar.now()),
         };
         if begins && !serving.begins {

@@ -133,7 +133,9 @@ impl World {
             Load::Arrivals => vec![(None, heard(counted as f64))],
             Load::Ongoing => {
                 let replicas = self.state.replicas.iter().filter(|serving| {
-                    serving.deployment as usize == deployment && (serving.ready || serving.draining)
+                    serving.deployment as usize == deployment
+                        && (serving.ready || serving.draining)
+                        && serving.halted().is_none()
                 });
                 let of_replicas = replicas.filter_map(|serving| {
                     let name = self.fleet.replica_name(serving.id)?;

@@ -93,15 +93,18 @@ impl World {
                 meter.wanted.set(now, wanted);
             }
         }
+        for service in 0..self.settings.services.len() {
+            self.judge_deployments(service);
+        }
     }
 
     /// Notes what a replica that goes has done.
     pub(super) fn note_departure(&mut self, serving: &Serving, now: Time) {
         let deployment = serving.deployment as usize;
+        self.state.deployments[deployment].preemptions +=
+            serving.engine.preemptions() - serving.preemptions_before;
         if let Engine::Continuous(replica) = &serving.engine {
             let scheduler = replica.scheduler();
-            self.state.deployments[deployment].preemptions +=
-                scheduler.counters().preemptions - serving.preemptions_before;
             if scheduler.is_idle() {
                 let blocks = scheduler.blocks();
                 assert_eq!(blocks.free(), blocks.usable(), "an idle replica has all its KV blocks free");
@@ -140,6 +143,9 @@ impl World {
     pub(super) fn scrape_replica(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        if self.state.replicas.at(slot).halted().is_some() {
+            return self.end_series(id, now);
+        }
         self.advance(slot, calendar);
         let serving = self.state.replicas.at(slot);
         let model = &self.settings.deployments[serving.deployment as usize];
@@ -148,11 +154,11 @@ impl World {
             Engine::Continuous(replica) => {
                 Some((replica.gauges(), replica.work(), replica.scheduler().counters()))
             }
-            Engine::Slots(_) | Engine::Dynamic(_) => None,
+            Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => None,
         };
         let batches = match &serving.engine {
             Engine::Dynamic(replica) => Some((replica.waiting() as u64, replica.work())),
-            Engine::Continuous(_) | Engine::Slots(_) => None,
+            Engine::Continuous(_) | Engine::Slots(_) | Engine::Halted(_) => None,
         };
         let exposed = Exposed {
             counters: &serving.counters,
@@ -177,13 +183,21 @@ impl World {
         let serving = self.state.replicas.at(slot);
         let work = match &serving.engine {
             Engine::Continuous(replica) => replica.work(),
-            Engine::Slots(_) | Engine::Dynamic(_) => Work::default(),
+            Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => Work::default(),
         };
         serving.scraped = (now, work, serving.engine.busy_nanos(now, 1).0);
         for (key, value) in samples {
             self.state.history.push(key, now, value);
         }
         calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::Scrape(id));
+    }
+
+    /// A replica's exporters answer no more: its series end.
+    pub(super) fn end_series(&mut self, id: ReplicaId, now: Time) {
+        match self.labels_of(id).filter(|_| self.board.has_queries()) {
+            Some(labels) => self.state.history.end(labels, now),
+            None => self.state.history.forget(Subject::Replica(id.0)),
+        }
     }
 
     /// Brings a replica's counters to the present.
@@ -233,7 +247,7 @@ impl World {
             .state
             .replicas
             .iter()
-            .filter(|serving| serving.started <= now)
+            .filter(|serving| serving.started <= now && serving.halted().is_none())
             .map(|serving| {
                 let model = &self.settings.deployments[serving.deployment as usize];
                 let limit = slots_of(&model.engine);
@@ -432,6 +446,12 @@ impl World {
         }
     }
 
+    /// Whether something makes nodes of a pool fail.
+    fn may_fail(&self, place: usize) -> bool {
+        let (cluster, pool) = (self.fleet.cluster_of_pool(place), self.fleet.pool(place).1);
+        pool.failures.is_some() || self.settings.outages.iter().any(|outage| outage.is_of(cluster, pool))
+    }
+
     fn pool_summary(&self, place: usize, now: Time) -> NodePoolSummary {
         let (cluster, pool) = self.fleet.pool(place);
         let billed = self.fleet.accounts()[place].billed_nanos(now) as f64;
@@ -445,9 +465,10 @@ impl World {
             node_hours: hours,
             gpu_hours: hours * gpus,
             cost_usd: self.fleet.accounts()[place].cost(now),
+            failures: self.may_fail(place).then(|| self.fleet.accounts()[place].failures()),
             interruptions: pool.spot.as_ref().map(|_| self.fleet.accounts()[place].interruptions()),
             energy_kwh: pool.power.map(|power| {
-                let cores = pool.allocatable.cpu_milli as f64 / 1e3;
+                let cores = pool.whole().cpu_milli as f64 / 1e3;
                 let (cpu, gpu) = (self.state.cpu_used[place] as f64, self.state.gpu_busy[place] as f64);
                 power.energy_kwh(billed / 1e9, (cpu / 1e9, cores), (gpu / 1e9, gpus))
             }),
@@ -458,7 +479,7 @@ impl World {
 }
 
 /// The slots of an engine, for the share of them in use.
-fn slots_of(engine: &EngineSettings) -> u32 {
+pub(super) fn slots_of(engine: &EngineSettings) -> u32 {
     match engine {
         EngineSettings::Concurrency { config, .. } => config.limit,
         EngineSettings::Dynamic { config, .. } => config.instances,
@@ -473,7 +494,7 @@ fn gpu_figures(gpu: &GpuSettings, serving: &Serving, now: Time) -> GpuFigures {
     let busy = (serving.engine.busy_nanos(now, 1).0 - busy_before) as f64 / 1e9 / span;
     let work = match &serving.engine {
         Engine::Continuous(replica) => replica.work(),
-        Engine::Slots(_) | Engine::Dynamic(_) => Work::default(),
+        Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => Work::default(),
     };
     let since = |after: u64, before: u64| (after - before) as f64;
     let tokens =

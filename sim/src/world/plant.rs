@@ -83,7 +83,9 @@ impl World {
 
     /// All that is scraped: replicas in the order of their numbers, and the deployments.
     fn all_labels(&self) -> Vec<TargetLabels> {
-        let replicas = self.state.replicas.iter().filter_map(|serving| self.labels_of(serving.id));
+        let gone = |id: ReplicaId| self.state.history.ended_at(Subject::Replica(id.0)).is_some();
+        let shown = self.state.replicas.iter().filter(|one| one.halted().is_none() || !gone(one.id));
+        let replicas = shown.filter_map(|serving| self.labels_of(serving.id));
         let deployments = (0..self.settings.deployments.len()).map(|place| {
             let mut labels = self.deployment_labels(place);
             // What WVA's series say of themselves.

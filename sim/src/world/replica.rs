@@ -4,6 +4,7 @@ use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
 use super::event::Handle;
+use super::halted::Halted;
 use super::settings::UsageSettings;
 use crate::cluster::entities::ReplicaId;
 use crate::engine::Ticket;
@@ -50,6 +51,8 @@ pub(crate) enum Engine {
     Slots(Box<ConcurrencyReplica>),
     /// Dynamic batching.
     Dynamic(Box<DynamicReplica>),
+    /// None any more: its node has failed.
+    Halted(Box<Halted>),
 }
 
 impl Engine {
@@ -59,6 +62,7 @@ impl Engine {
             Engine::Continuous(replica) => replica.next_event(),
             Engine::Slots(replica) => replica.next_event(),
             Engine::Dynamic(replica) => replica.next_event(now),
+            Engine::Halted(_) => None,
         }
     }
 
@@ -67,6 +71,7 @@ impl Engine {
         match self {
             Engine::Continuous(replica) => replica.scheduler().counters().preemptions,
             Engine::Slots(_) | Engine::Dynamic(_) => 0,
+            Engine::Halted(halted) => halted.preemptions(),
         }
     }
 
@@ -95,14 +100,24 @@ impl Engine {
                 let (instances, any) = replica.busy_nanos(now);
                 (any, instances / u128::from(limit.max(1)))
             }
+            Engine::Halted(halted) => halted.busy_nanos(),
         }
     }
 }
 
 impl Serving {
+    /// What is left of it, if its node has failed.
+    pub(crate) fn halted(&self) -> Option<&Halted> {
+        match &self.engine {
+            Engine::Halted(halted) => Some(halted),
+            Engine::Continuous(_) | Engine::Slots(_) | Engine::Dynamic(_) => None,
+        }
+    }
+
     /// CPU used from its start up to `now`, in core nanoseconds.
     pub(crate) fn cpu_core_nanos(&self, now: Time, limit: u32, usage: &UsageSettings) -> u64 {
-        let lived = u128::from(now.since(self.started).as_nanos());
+        let until = self.halted().map_or(now, Halted::at);
+        let lived = u128::from(until.since(self.started).as_nanos());
         let (_, weighted) = self.engine.busy_nanos(now, limit);
         let extra = usage.cpu_busy_milli.saturating_sub(usage.cpu_idle_milli);
         let milli = lived * u128::from(usage.cpu_idle_milli) + weighted * u128::from(extra);

@@ -30,6 +30,21 @@ impl World {
         Ask { number: inflight.serial, session, zone: stream.zone, prefix }
     }
 
+    /// Tells the router of a service which of its deployments have enough replicas ready.
+    pub(super) fn judge_deployments(&mut self, service: usize) {
+        let Some(least) = self.settings.services[service].routing.min_ready_milli else { return };
+        let mut within = 0;
+        for (place, model) in self.settings.deployments.iter().enumerate() {
+            if model.settings.service == service {
+                let wanted = u64::try_from(self.fleet.wanted(place)).unwrap_or(0);
+                let ready = self.state.deployments[place].ready.value();
+                let strong = ready * 1_000 >= wanted * u64::from(least);
+                self.state.services[service].router.judge(within, strong);
+                within += 1;
+            }
+        }
+    }
+
     /// A replica as the router of its service knows it.
     pub(super) fn member(&mut self, slot: u32) -> Member {
         let serving = self.state.replicas.at(slot);

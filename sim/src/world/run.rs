@@ -156,11 +156,15 @@ impl Run {
         }
         for (node, pool, ordinal) in world.fleet.nodes() {
             world.plan_reclaim(node, pool, ordinal, calendar);
+            world.plan_failure(node, pool, ordinal, calendar);
         }
         for pool in (0u32..).take(world.fleet.accounts().len()) {
             world.plan_market(pool, 0, calendar);
             world.plan_price(pool, 0, calendar);
+            world.plan_failures(pool, 0, calendar);
+            world.plan_shock(pool, 0, calendar);
         }
+        world.plan_outages(calendar);
         for (place, model) in (0u32..).zip(&settings.deployments) {
             for at in &model.settings.rollouts {
                 calendar.at(Time::ZERO + *at, Phase::Complete, Event::Rollout { deployment: place });
@@ -352,6 +356,7 @@ impl State {
             window_start: Time::ZERO,
             window_bill: 0.0,
             collections: Default::default(),
+            drains: Default::default(),
             replacements: Vec::new(),
             published: Default::default(),
             start_ups: Default::default(),
@@ -394,6 +399,8 @@ impl World {
                 .collect(),
             provisioning: of_pools("provisioning"),
             reclaim: of_pools("reclaim"),
+            failure: of_pools("failure"),
+            shock: of_pools("shock"),
             scrape: of_targets("scrape"),
         };
         let artifacts = Artifacts::of(&settings.deployments);
@@ -436,9 +443,12 @@ impl World {
             let outputs = match inflight.place {
                 Place::Continuous(slot, key) => match &self.state.replicas.at(slot).engine {
                     Engine::Continuous(replica) => replica.scheduler().outputs(key).unwrap_or(0),
-                    Engine::Slots(_) | Engine::Dynamic(_) => 0,
+                    Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => 0,
                 },
-                _ => 0,
+                Place::Slots(slot, _) => {
+                    self.state.replicas.at(slot).halted().map_or(0, |halted| halted.outputs(place))
+                }
+                Place::Gateway(_) => 0,
             };
             self.note_end(service, inflight.finished(now, Outcome::Unfinished, outputs));
         }
@@ -469,11 +479,6 @@ impl World {
     }
 
     fn replica_states(&self, at: Time) -> Vec<ReplicaState> {
-        let view = self.fleet.nodes_view();
-        let node_of = |name: &str| {
-            let node = view.nodes.iter().find(|node| node.pods.iter().any(|pod| pod.name == name));
-            node.map(|node| node.name.clone())
-        };
         let state = |id| {
             let replica = self.fleet.replica(id)?;
             let name = self.fleet.replica_name(id)?;
@@ -490,6 +495,7 @@ impl World {
                 Some(Engine::Dynamic(replica)) => {
                     (replica.running() as u64, replica.waiting() as u64, Known::Unknown)
                 }
+                Some(Engine::Halted(halted)) => (0, halted.len() as u64, Known::Unknown),
                 None => (0, 0, Known::Unknown),
             };
             let phase = match (replica.deleted, replica.bound, replica.ready) {
@@ -500,7 +506,7 @@ impl World {
             };
             let deployment = self.fleet.deployment_of(id)?;
             Some(ReplicaState {
-                node: node_of(&name),
+                node: self.fleet.node_name_of(id).map(str::to_owned),
                 name,
                 target: self.fleet.deployment(deployment).target.clone(),
                 phase,

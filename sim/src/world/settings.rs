@@ -7,7 +7,7 @@ use scaletwin_hardware::step_time::StepTimeModel;
 use serde::Serialize;
 
 use crate::cluster::routing::RoutingSettings;
-use crate::cluster::settings::{ClusterSettings, DeploymentSettings};
+use crate::cluster::settings::{ClusterSettings, DeploymentSettings, Lost, Outage};
 use crate::scrape::queries::QuerySignal;
 use crate::scrape::signals::{ScrapeSettings, SignalSettings};
 use crate::serving::concurrency::ConcurrencyConfig;
@@ -42,6 +42,8 @@ pub struct RunSettings {
     pub window: Span,
     /// The clusters.
     pub clusters: Vec<ClusterSettings>,
+    /// Outages of zones.
+    pub outages: Vec<Outage>,
     /// The services.
     pub services: Vec<ServiceModel>,
     /// The deployments of all services.
@@ -74,10 +76,38 @@ pub struct ServiceModel {
     pub slo: Slo,
     /// How its requests are spread over its ready replicas.
     pub routing: RoutingSettings,
+    /// How its gateway finds out that a replica does not answer; `None`: only by the cluster.
+    pub health_check: Option<HealthCheck>,
     /// Requests that may wait before the replicas; `None`: any number.
     pub queue: Option<u32>,
     /// Whether its engines produce tokens.
     pub has_tokens: bool,
+}
+
+/// A gateway's own probes of its replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HealthCheck {
+    /// From one probe of a replica to the next, above zero; the first when it is ready.
+    pub interval: Span,
+    /// How long an answer may take.
+    pub timeout: Span,
+    /// Probes in a row without an answer that take a replica out, at least 1.
+    pub unhealthy_threshold: u32,
+}
+
+impl HealthCheck {
+    /// When a replica that was ready at `ready` and failed at `failed` is taken out. One that refuses connections answers
+    /// a probe at once.
+    #[must_use]
+    pub fn taken_out(&self, ready: Time, failed: Time, lost: Lost) -> Time {
+        let probes = failed.since(ready).as_nanos().div_ceil(self.interval.as_nanos());
+        let last = self.interval * (probes + u64::from(self.unhealthy_threshold) - 1);
+        let answer = match lost {
+            Lost::Hang => self.timeout,
+            Lost::Fail => Span::ZERO,
+        };
+        ready.saturating_add(last).saturating_add(answer)
+    }
 }
 
 /// A deployment with what its replicas do.
@@ -169,4 +199,28 @@ pub struct StepCost {
     pub bytes_per_context_token: f64,
     /// Bytes per second at most.
     pub peak_bytes: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_is_taken_out_after_so_many_probes_without_an_answer() {
+        let at = |secs| Time::ZERO + Span::from_secs(secs);
+        let secs = Span::from_secs;
+        let check = HealthCheck { interval: secs(5), timeout: secs(2), unhealthy_threshold: 3 };
+        // Ready at 1 s, so probes are at 1, 6, 11, ... s. Failed at 12 s: 16, 21 and 26 s get no answer.
+        assert_eq!(check.taken_out(at(1), at(12), Lost::Hang), at(28));
+        assert_eq!(check.taken_out(at(1), at(12), Lost::Fail), at(26));
+        assert_eq!(
+            check.taken_out(at(1), at(16), Lost::Fail),
+            at(26),
+            "a probe at the instant of the failure fails"
+        );
+        assert_eq!(
+            HealthCheck { unhealthy_threshold: 1, ..check }.taken_out(at(1), at(1), Lost::Hang),
+            at(3)
+        );
+    }
 }

@@ -13,7 +13,7 @@ use super::World;
 use super::event::Event;
 use super::settings::DeploymentModel;
 use crate::cluster::entities::{NodeId, ReplicaId};
-use crate::cluster::settings::{Artifact, StartUp};
+use crate::cluster::settings::{Artifact, Sleep, StartUp};
 use crate::cluster::transfers::{Download, Transfers};
 use crate::engine::{Calendar, Phase, Ticket};
 
@@ -68,6 +68,8 @@ struct Starting {
     container: Option<Time>,
     /// How long each part took.
     spans: [Span; NAMES.len()],
+    /// Whether it wakes a server that slept on its node.
+    wakes: bool,
 }
 
 /// All starts under way, and what nodes have.
@@ -83,6 +85,10 @@ pub(super) struct StartUps {
     renewed: BTreeSet<u32>,
     /// What is on its way to a node.
     fetching: BTreeSet<(NodeId, u32)>,
+    /// What each node sends to another one, which it does for one at a time: to which, and what.
+    sending: BTreeMap<NodeId, (NodeId, u32)>,
+    /// How many servers of each deployment sleep on each node.
+    asleep: BTreeMap<NodeId, BTreeMap<usize, u32>>,
 }
 
 /// Everything that a node can keep, by number. It follows from the settings.
@@ -150,7 +156,7 @@ enum Need {
     /// A length of time.
     Time(Span),
     /// Something that the node does not have yet.
-    Artifact { number: u32, bytes: u64 },
+    Artifact { number: u32, bytes: u64, peer: Option<f64> },
 }
 
 impl World {
@@ -164,7 +170,9 @@ impl World {
         };
         let mut spans = [Span::ZERO; NAMES.len()];
         spans[0] = now.since(created);
-        let starting = Starting { deployment, node, stage: Stage::Image, since: now, container: None, spans };
+        let wakes = self.wake(node, deployment);
+        let starting =
+            Starting { deployment, node, stage: Stage::Image, since: now, container: None, spans, wakes };
         self.state.start_ups.starting.insert(id, starting);
         self.go_on(id, calendar);
     }
@@ -194,9 +202,9 @@ impl World {
                     calendar.at(now.saturating_add(span), Phase::Complete, Event::StageOver(id));
                     return;
                 }
-                Need::Artifact { number, bytes } => {
+                Need::Artifact { number, bytes, peer } => {
                     let node = starting.node;
-                    self.fetch(node, number, bytes, calendar);
+                    self.fetch(node, number, bytes, peer, calendar);
                     return;
                 }
             }
@@ -209,21 +217,27 @@ impl World {
     fn need(&self, id: ReplicaId, starting: &Starting) -> Need {
         let model = &self.settings.deployments[starting.deployment];
         let Some(start_up) = &model.settings.start_up else { return Need::Nothing };
+        if let (true, Some(sleep)) = (starting.wakes, &start_up.sleep) {
+            return match starting.stage {
+                Stage::Load => self.waking(id, starting, sleep),
+                _ => Need::Nothing,
+            };
+        }
         let has = |name: &str| self.has(starting.node, self.artifacts.number(name));
-        let download = |artifact: &Artifact, name: String| {
+        let download = |artifact: &Artifact, name: String, peer: Option<f64>| {
             let renewed = self.state.start_ups.renewed.contains(&self.artifacts.number(&name));
             if (artifact.present && !renewed) || has(&name) {
                 return Need::Nothing;
             }
-            Need::Artifact { number: self.artifacts.number(&name), bytes: artifact.bytes }
+            Need::Artifact { number: self.artifacts.number(&name), bytes: artifact.bytes, peer }
         };
         match starting.stage {
             Stage::Image => start_up
                 .image
                 .as_ref()
-                .map_or(Need::Nothing, |image| download(&image.artifact, image_name(&image.artifact))),
+                .map_or(Need::Nothing, |image| download(&image.artifact, image_name(&image.artifact), None)),
             Stage::Weights => start_up.weights.as_ref().map_or(Need::Nothing, |weights| {
-                download(&weights.artifact, weights_name(&weights.artifact))
+                download(&weights.artifact, weights_name(&weights.artifact), weights.peer)
             }),
             Stage::Load => start_up.weights.as_ref().map_or(Need::Nothing, |weights| {
                 let rate =
@@ -233,6 +247,14 @@ impl World {
             Stage::Compile if has(&compiled_name(model)) => Need::Nothing,
             Stage::Start | Stage::Compile | Stage::WarmUp => self.drawn(id, starting, start_up),
         }
+    }
+
+    /// The time to wake a server.
+    fn waking(&self, id: ReplicaId, starting: &Starting, sleep: &Sleep) -> Need {
+        let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
+        // The number after those of the stages.
+        let draw = u64::from(ordinal) << 3 | 7;
+        Need::Time(seconds(sleep.wake.draw(&mut self.luck.start_up[starting.deployment].entity(draw))))
     }
 
     /// A stage whose length is drawn.
@@ -313,6 +335,32 @@ impl World {
         self.state.start_ups.starting.remove(&id).map(|starting| starting.spans)
     }
 
+    // ---- servers that sleep ----
+
+    /// Whether a replica wakes a server that sleeps on its node.
+    fn wake(&mut self, node: NodeId, deployment: usize) -> bool {
+        let here = self.state.start_ups.asleep.get_mut(&node);
+        match here.and_then(|here| here.get_mut(&deployment)).filter(|count| **count > 0) {
+            Some(count) => {
+                *count -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The server of a replica that goes sleeps on its node, if there is room and it is not of an older revision.
+    pub(super) fn fall_asleep(&mut self, id: ReplicaId, deployment: usize) {
+        let start_up = &self.settings.deployments[deployment].settings.start_up;
+        let Some(sleep) = start_up.as_ref().and_then(|start_up| start_up.sleep.as_ref()) else { return };
+        let was_ready = self.fleet.replica(id).is_some_and(|replica| replica.ready.is_some());
+        let Some(node) = self.fleet.node_of(id).filter(|_| was_ready && self.fleet.is_up_to_date(id)) else {
+            return;
+        };
+        let count = self.state.start_ups.asleep.entry(node).or_default().entry(deployment).or_default();
+        *count = (*count + 1).min(sleep.per_node);
+    }
+
     // ---- what nodes have ----
 
     fn has(&self, node: NodeId, artifact: u32) -> bool {
@@ -324,22 +372,45 @@ impl World {
     }
 
     /// Downloads something to a node, unless that is under way.
-    fn fetch(&mut self, node: NodeId, artifact: u32, bytes: u64, calendar: &mut Calendar<Event>) {
+    fn fetch(
+        &mut self,
+        node: NodeId,
+        artifact: u32,
+        bytes: u64,
+        peer: Option<f64>,
+        calendar: &mut Calendar<Event>,
+    ) {
         if !self.state.start_ups.fetching.insert((node, artifact)) {
             return;
         }
         let Some((pool, _)) = self.fleet.place_of_node(node) else { return };
         let cluster = self.fleet.cluster_of_pool(pool);
+        let source = peer.and_then(|_| self.peer_with(artifact, cluster));
+        if let Some(source) = source {
+            self.state.start_ups.sending.insert(source, (node, artifact));
+        }
         let download = Download {
             node,
             artifact,
             cluster,
             node_link: self.fleet.pool(pool).1.download,
             shared_link: self.settings.clusters[cluster].registry_bandwidth,
+            peer: source.and(peer),
             bytes,
         };
         self.state.start_ups.transfers.begin(calendar.now(), download);
         self.plan_downloads(calendar);
+    }
+
+    /// The first node of a cluster that has something, works, and sends nothing.
+    fn peer_with(&self, artifact: u32, cluster: usize) -> Option<NodeId> {
+        let StartUps { kept, sending, .. } = &self.state.start_ups;
+        let mut nodes = kept.iter().filter(|(_, kept)| kept.contains(&artifact)).map(|(node, _)| *node);
+        nodes.find(|node| {
+            let pool = self.fleet.place_of_node(*node).map(|(pool, _)| pool);
+            let here = pool.is_some_and(|pool| self.fleet.cluster_of_pool(pool) == cluster);
+            here && !sending.contains_key(node)
+        })
     }
 
     fn plan_downloads(&mut self, calendar: &mut Calendar<Event>) {
@@ -367,6 +438,7 @@ impl World {
         let now = calendar.now();
         self.state.start_ups.planned = None;
         for Download { node, artifact, .. } in self.state.start_ups.transfers.take_ended(now) {
+            self.state.start_ups.sending.retain(|_, sent| *sent != (node, artifact));
             let unpacking = self.artifacts.unpacking.get(&artifact).copied().unwrap_or(Span::ZERO);
             let at = now.saturating_add(unpacking);
             calendar.at(at, Phase::Complete, Event::Fetched { node, artifact });
@@ -401,15 +473,41 @@ impl World {
             self.state.start_ups.kept.values_mut().for_each(|kept| _ = kept.remove(&number));
             self.state.start_ups.renewed.insert(number);
         }
+        for here in self.state.start_ups.asleep.values_mut() {
+            here.remove(&deployment);
+        }
     }
 
-    /// A node is gone, with all that it had.
+    /// A node is gone, with all that it had. What it was sending comes from elsewhere, from the beginning.
     pub(super) fn forget_node(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
         let state = &mut self.state.start_ups;
         state.kept.remove(&node);
+        state.asleep.remove(&node);
         state.fetching.retain(|(of, _)| *of != node);
+        state.sending.retain(|_, (to, _)| *to != node);
         state.transfers.cancel(calendar.now(), node);
+        if let Some((to, artifact)) = self.state.start_ups.sending.remove(&node) {
+            self.fetch_again(to, artifact, calendar);
+        }
         self.plan_downloads(calendar);
+    }
+
+    /// What a node was getting from another one that is gone, it gets anew.
+    fn fetch_again(&mut self, node: NodeId, artifact: u32, calendar: &mut Calendar<Event>) {
+        let state = &mut self.state.start_ups;
+        state.transfers.abandon(calendar.now(), node, artifact);
+        state.fetching.remove(&(node, artifact));
+        let waits = |(_, starting): &(&ReplicaId, &Starting)| {
+            starting.node == node && starting.stage == Stage::Weights
+        };
+        let first = state.starting.iter().find(waits).map(|(id, _)| *id);
+        let Some(starting) = first.and_then(|id| self.state.start_ups.starting.get(&id).map(|s| (id, s)))
+        else {
+            return;
+        };
+        if let Need::Artifact { number, bytes, peer } = self.need(starting.0, starting.1) {
+            self.fetch(node, number, bytes, peer, calendar);
+        }
     }
 }
 

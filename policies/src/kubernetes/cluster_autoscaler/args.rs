@@ -6,7 +6,7 @@ use super::spec::FlagsSpec;
 use crate::kubernetes::manifest::{FieldCoverage, Reader, documents};
 
 /// Flags that decisions depend on; our keys are these names with underscores.
-const HONOURED: [&str; 29] = [
+const HONOURED: [&str; 30] = [
     "--scan-interval",
     "--frequent-loops-enabled",
     "--expander",
@@ -25,6 +25,7 @@ const HONOURED: [&str; 29] = [
     "--scale-down-delay-after-add",
     "--scale-down-delay-after-delete",
     "--scale-down-unneeded-time",
+    "--scale-down-unready-time",
     "--scale-down-utilization-threshold",
     "--scale-down-gpu-utilization-threshold",
     "--scale-down-non-empty-candidates-count",
@@ -40,7 +41,7 @@ const HONOURED: [&str; 29] = [
 
 /// Flags that no decision here depends on: who it is and how it talks; node groups, which are the pools of the scenario;
 /// pods and nodes of kinds that a scenario does not have; limits on its own computing time; failures that do not happen.
-const WITHOUT_EFFECT: [&str; 41] = [
+const WITHOUT_EFFECT: [&str; 40] = [
     "--v",
     "--vmodule",
     "--logtostderr",
@@ -76,7 +77,6 @@ const WITHOUT_EFFECT: [&str; 41] = [
     "--ignore-daemonsets-utilization",
     "--ok-total-unready-count",
     "--max-total-unready-percentage",
-    "--scale-down-unready-time",
     "--scale-down-delay-after-failure",
     "--scale-down-simulation-timeout",
     "--max-binpacking-time",

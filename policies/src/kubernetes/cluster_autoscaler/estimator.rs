@@ -116,7 +116,12 @@ mod tests {
     }
 
     fn pod(target: &'static str, cpu: i64, memory: i64) -> Pod<'static> {
-        Pod { name: "", target, since: Time::ZERO, shape: Shape { requests: size(cpu, memory), pool: None } }
+        Pod {
+            name: "",
+            target,
+            since: Time::ZERO,
+            shape: Shape { requests: size(cpu, memory), pool: None, barred: &[] },
+        }
     }
 
     #[test]

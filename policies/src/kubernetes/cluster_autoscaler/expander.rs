@@ -193,7 +193,12 @@ mod tests {
 
     fn option(group: &'static str, cpu: i64, memory: i64, nodes: u32, pods: usize) -> Expansion<'static> {
         let requests = Resources { cpu_milli: 1_000, memory_bytes: 1 << 30, gpu_milli: 0 };
-        let pod = Pod { name: "", target: "t", since: Time::ZERO, shape: Shape { requests, pool: None } };
+        let pod = Pod {
+            name: "",
+            target: "t",
+            since: Time::ZERO,
+            shape: Shape { requests, pool: None, barred: &[] },
+        };
         let node = Resources { cpu_milli: cpu * 1_000, memory_bytes: memory << 30, gpu_milli: 0 };
         Expansion { group, node, price_usd_per_hour: None, nodes, pods: vec![pod; pods] }
     }

@@ -65,7 +65,8 @@ impl Unneeded {
         let open: Vec<&NodeView> = nodes
             .iter()
             .filter(|node| {
-                node.ready_since.is_some() && !node.cordoned && !deletions.contains_key(&node.name)
+                let stays = !node.cordoned || node.unready_since.is_some();
+                node.ready_since.is_some() && stays && !deletions.contains_key(&node.name)
             })
             .copied()
             .collect();
@@ -78,7 +79,9 @@ impl Unneeded {
             if !is_empty(node) && most > 0 && with_pods >= most {
                 continue;
             }
-            if rooms.move_all(place, |other| !removable.contains_key(&other.name)) {
+            let may =
+                |other: &NodeView| other.unready_since.is_none() && !removable.contains_key(&other.name);
+            if rooms.move_all(place, may) {
                 with_pods += u32::from(!is_empty(node));
                 removable.insert(node.name.clone(), self.since.get(&node.name).copied().unwrap_or(now));
             } else {
@@ -124,8 +127,11 @@ impl Unneeded {
         now: Time,
     ) -> Vec<&'a NodeView> {
         let long = |node: &&&NodeView| {
-            let since = self.since.get(&node.name);
-            since.is_some_and(|since| since.saturating_add(settings.scale_down_unneeded_time) < now)
+            let time = match node.unready_since {
+                None => settings.scale_down_unneeded_time,
+                Some(_) => settings.scale_down_unready_time,
+            };
+            self.since.get(&node.name).is_some_and(|since| since.saturating_add(time) < now)
         };
         let staying = |node: &&&NodeView| !deletions.contains_key(&node.name);
         let mut left = total(nodes.iter().filter(staying).copied());

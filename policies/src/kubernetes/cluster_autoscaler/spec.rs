@@ -75,6 +75,8 @@ scaletwin_core::keys! {
         pub scale_down_delay_after_delete: Span = Span::ZERO,
         /// How long a node is unneeded before it is removed.
         pub scale_down_unneeded_time: Span = Span::from_secs(600),
+        /// The same of a node that does not answer.
+        pub scale_down_unready_time: Span = Span::from_secs(1_200),
         /// The share of a node that may be requested for it to be unneeded, included.
         pub scale_down_utilization_threshold: Share = Share::new(0.5).expect("a half is a share"),
         /// The same for GPUs of a node that has some.
@@ -115,6 +117,7 @@ pub struct CaSettings {
     pub scale_down_delay_after_add: Span,
     pub scale_down_delay_after_delete: Span,
     pub scale_down_unneeded_time: Span,
+    pub scale_down_unready_time: Span,
     pub scale_down_utilization_threshold: f64,
     pub scale_down_gpu_utilization_threshold: f64,
     pub scale_down_non_empty_candidates_count: u32,
@@ -173,6 +176,7 @@ impl FlagsSpec {
             scale_down_delay_after_add: self.scale_down_delay_after_add,
             scale_down_delay_after_delete: self.scale_down_delay_after_delete,
             scale_down_unneeded_time: self.scale_down_unneeded_time,
+            scale_down_unready_time: self.scale_down_unready_time,
             scale_down_utilization_threshold: self.scale_down_utilization_threshold.get(),
             scale_down_gpu_utilization_threshold: self.scale_down_gpu_utilization_threshold.get(),
             scale_down_non_empty_candidates_count: self.scale_down_non_empty_candidates_count,

@@ -22,6 +22,7 @@ fn pending(name: &str, since: u64, requests: Resources) -> PendingPod {
         target: TargetName::new("s/d"),
         cluster: "c".into(),
         pool: None,
+        barred: Vec::new(),
         since: at(since),
         requests,
     }
@@ -32,6 +33,7 @@ fn node(name: &str, ready: bool, allocatable: Resources, pods: &[i64]) -> NodeVi
         name: format!("{name}-{place}"),
         target: TargetName::new("s/d"),
         pool: None,
+        barred: Vec::new(),
         requests: size(*cpu, 0),
         deleted: false,
     };
@@ -44,6 +46,7 @@ fn node(name: &str, ready: bool, allocatable: Resources, pods: &[i64]) -> NodeVi
         capacity_type: CapacityType::OnDemand,
         created: Time::ZERO,
         ready_since: ready.then_some(Time::ZERO),
+        unready_since: None,
         cordoned: false,
         price_usd_per_hour: None,
         allocatable,

@@ -4,6 +4,7 @@ use scaletwin_core::control::{CapacityType, Offer, Resources};
 use scaletwin_core::units::{Span, Time};
 
 use super::spec::NodePoolSettings;
+use crate::kubernetes::placement::Within;
 
 /// How long an offering is passed over after the provider had no capacity for it: the AWS provider's cache of
 /// unavailable offerings.
@@ -41,18 +42,18 @@ impl<'a> Catalogue<'a> {
         Catalogue { offers, types }
     }
 
-    /// The offers of some types of a NodePool that a pod bound to `within` can use, of one kind of capacity.
+    /// The offers of some types of a NodePool that pods bound to `within` can use, of one kind of capacity.
     fn compatible<'s>(
         &'s self,
         node_pool: usize,
         types: &'s [usize],
-        within: Option<&'s str>,
+        within: &'s Within<'_>,
         capacity: CapacityType,
     ) -> impl Iterator<Item = usize> + 's {
         let offers = types.iter().flat_map(move |place| &self.types[node_pool][*place].offers);
         offers.copied().filter(move |place| {
             let offer = self.offers[*place];
-            offer.capacity_type == capacity && within.is_none_or(|pool| pool == offer.pool)
+            offer.capacity_type == capacity && within.allows(&offer.pool)
         })
     }
 
@@ -63,7 +64,7 @@ impl<'a> Catalogue<'a> {
         &self,
         node_pool: usize,
         types: &[usize],
-        within: Option<&str>,
+        within: &Within<'_>,
         kinds: &[CapacityType],
         left: &[u32],
     ) -> Option<usize> {
@@ -79,7 +80,7 @@ impl<'a> Catalogue<'a> {
         &self,
         node_pool: usize,
         place: usize,
-        within: Option<&str>,
+        within: &Within<'_>,
         kinds: &[CapacityType],
     ) -> f64 {
         let types = [place];

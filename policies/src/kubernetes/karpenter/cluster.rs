@@ -107,7 +107,7 @@ impl<'a> Cluster<'a> {
         let mut launches: Vec<(usize, u32)> = Vec::new();
         for claim in &schedule.claims {
             let kinds: &[CapacityType] = &PREFERENCE;
-            let offer = self.catalogue.cheapest(claim.node_pool, &claim.types, claim.within, kinds, &left);
+            let offer = self.catalogue.cheapest(claim.node_pool, &claim.types, &claim.within, kinds, &left);
             let Some(offer) = offer else { continue };
             left[offer] -= 1;
             match launches.iter_mut().find(|(known, _)| *known == offer) {

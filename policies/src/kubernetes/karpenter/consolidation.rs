@@ -122,7 +122,7 @@ impl<'a> Cluster<'a> {
         // Prices were compared on the assumption that spot is launched: so it must not become anything dearer.
         let pinned = spot_to_spot || (may_be_spot && self.offers_kind(claim, CapacityType::OnDemand));
         let kinds: &[CapacityType] = if pinned { &[CapacityType::Spot] } else { &PREFERENCE };
-        let cost = |place: usize| self.catalogue.worst_price(claim.node_pool, place, claim.within, kinds);
+        let cost = |place: usize| self.catalogue.worst_price(claim.node_pool, place, &claim.within, kinds);
         let mut most = price;
         if nodes.len() > 1 {
             most = most.min(self.cheapest_of_same_type(claim, nodes, price, &cost));
@@ -136,12 +136,12 @@ impl<'a> Cluster<'a> {
             types.truncate(SPOT_TYPES);
         }
         let room = self.catalogue.room();
-        self.catalogue.cheapest(claim.node_pool, &types, claim.within, kinds, &room)
+        self.catalogue.cheapest(claim.node_pool, &types, &claim.within, kinds, &room)
     }
 
     fn offers_kind(&self, claim: &Claim<'a>, kind: CapacityType) -> bool {
         let room = self.catalogue.room();
-        self.catalogue.cheapest(claim.node_pool, &claim.types, claim.within, &[kind], &room).is_some()
+        self.catalogue.cheapest(claim.node_pool, &claim.types, &claim.within, &[kind], &room).is_some()
     }
 
     /// Where several nodes go and the one that comes could be of the type of one of them, it has to be cheaper than that

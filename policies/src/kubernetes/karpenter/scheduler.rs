@@ -9,7 +9,7 @@ use scaletwin_core::control::Resources;
 
 use super::catalogue::Catalogue;
 use super::spec::PoolLimits;
-use crate::kubernetes::placement::{Pod, Rooms, Shape};
+use crate::kubernetes::placement::{Pod, Rooms, Shape, Within};
 
 /// A node that is planned.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Claim<'a> {
     /// The places of the instance types that are left.
     pub types: Vec<usize>,
     /// The node pool of the scenario that its pods name, if one does.
-    pub within: Option<&'a str>,
+    pub within: Within<'a>,
     /// What its pods request.
     pub requested: Resources,
     /// How many pods.
@@ -81,7 +81,7 @@ struct Known {
     hopeless: bool,
 }
 
-type ShapeKey<'a> = (i64, i64, i64, Option<&'a str>);
+type ShapeKey<'a> = (i64, i64, i64, Option<&'a str>, &'a [String]);
 
 struct Scheduler<'a, 'c> {
     catalogue: &'c Catalogue<'c>,
@@ -98,7 +98,10 @@ impl<'a> Scheduler<'a, '_> {
     fn place(&mut self, shape: &Shape<'a>) -> Spot {
         let Resources { cpu_milli, memory_bytes, gpu_milli } = shape.requests;
         let next = self.memory.len();
-        let known = *self.shapes.entry((cpu_milli, memory_bytes, gpu_milli, shape.pool)).or_insert(next);
+        let known = *self
+            .shapes
+            .entry((cpu_milli, memory_bytes, gpu_milli, shape.pool, shape.barred))
+            .or_insert(next);
         if known == next {
             self.memory.push(Known::default());
         }
@@ -146,7 +149,7 @@ impl<'a> Scheduler<'a, '_> {
             let mut claim = Claim {
                 node_pool,
                 types: (0..types.len()).filter(allowed).collect(),
-                within: None,
+                within: Within::default(),
                 requested: Resources::default(),
                 pods: 0,
             };
@@ -167,20 +170,13 @@ impl<'a> Scheduler<'a, '_> {
 impl<'a> Claim<'a> {
     /// Adds a pod if an instance type is left on which all fit. Whether there is.
     fn add(&mut self, shape: &Shape<'a>, catalogue: &Catalogue<'_>) -> bool {
-        if self.within.zip(shape.pool).is_some_and(|(own, other)| own != other) {
-            return false;
-        }
-        let within = self.within.or(shape.pool);
+        let Some(within) = self.within.and(shape) else { return false };
         let requested = self.requested.plus(&shape.requests);
         let types = &catalogue.types[self.node_pool];
         let bound = within != self.within;
         let fits = |place: &usize| {
-            let offered = || {
-                types[*place]
-                    .offers
-                    .iter()
-                    .any(|offer| Some(catalogue.offers[*offer].pool.as_str()) == within)
-            };
+            let offered =
+                || types[*place].offers.iter().any(|offer| within.allows(&catalogue.offers[*offer].pool));
             requested.fits(&types[*place].allocatable) && (!bound || offered())
         };
         let left: Vec<usize> = self.types.iter().copied().filter(fits).collect();

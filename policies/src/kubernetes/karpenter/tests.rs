@@ -22,6 +22,7 @@ fn pending(name: &str, since: u64, size: i64) -> PendingPod {
         target: TargetName::new("s/d"),
         cluster: "c".into(),
         pool: None,
+        barred: Vec::new(),
         since: at(since),
         requests: cores(size),
     }
@@ -49,6 +50,7 @@ fn node(offer: &Offer, number: u32, pods: &[i64]) -> NodeView {
         name: format!("{name}-{place}"),
         target: TargetName::new("s/d"),
         pool: None,
+        barred: Vec::new(),
         requests: cores(*size),
         deleted: false,
     };
@@ -62,6 +64,7 @@ fn node(offer: &Offer, number: u32, pods: &[i64]) -> NodeView {
         capacity_type: offer.capacity_type,
         created: Time::ZERO,
         ready_since: Some(Time::ZERO),
+        unready_since: None,
         cordoned: false,
         price_usd_per_hour: offer.price_usd_per_hour,
         allocatable: offer.allocatable,

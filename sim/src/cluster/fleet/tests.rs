@@ -1,11 +1,14 @@
 //! Replicas come, go and find nodes.
 
-use scaletwin_core::control::{CapacityType, Resources};
+use std::sync::Arc;
+
+use scaletwin_core::control::{CapacityType, Resources, TargetName};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::Span;
 
 use super::*;
 use crate::cluster::ledger::Terms;
+use crate::cluster::placement::Placement;
 use crate::cluster::settings::Readiness;
 
 fn at(secs: u64) -> Time {
@@ -23,6 +26,7 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         capacity_type: CapacityType::OnDemand,
         zone: "a".into(),
         allocatable: gpus(2_000),
+        reserved: Resources::default(),
         accelerator: None,
         terms: Terms { usd_per_hour: Some(3.0), ..Terms::default() },
         prices: Vec::new(),
@@ -31,9 +35,17 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         provisioning: Law::Constant { value: 60.0 },
         download: 250e6,
         spot: None,
+        failures: None,
         power: None,
     };
-    vec![ClusterSettings { name: "c".into(), registry_bandwidth: None, pools: vec![pool] }]
+    vec![ClusterSettings {
+        name: "c".into(),
+        registry_bandwidth: None,
+        placement: Placement::FirstFit,
+        quota: Quota::default(),
+        detection: Default::default(),
+        pools: vec![pool],
+    }]
 }
 
 fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
@@ -43,6 +55,8 @@ fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
         service: 0,
         cluster: Some(0),
         pool: None,
+        barred: Vec::new(),
+        max_spot_share: None,
         role: "both".into(),
         requests: gpus(1_000),
         containers: Arc::from([]),
@@ -51,6 +65,7 @@ fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
         start_up: None,
         readiness: Readiness::default(),
         grace: Span::from_secs(30),
+        disruption_budget: None,
         update: Default::default(),
         rollouts: Vec::new(),
     }]

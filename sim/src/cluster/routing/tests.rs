@@ -11,7 +11,13 @@ fn ask(number: u64) -> Ask {
 }
 
 fn settings(balance: Balance) -> RoutingSettings {
-    RoutingSettings { balance, across: Across::Together, weights: vec![1], prefers_zone: false }
+    RoutingSettings {
+        balance,
+        across: Across::Together,
+        weights: vec![1],
+        prefers_zone: false,
+        min_ready_milli: None,
+    }
 }
 
 fn router(balance: Balance) -> Router {
@@ -102,7 +108,7 @@ proptest! {
         prefers_zone in any::<bool>(),
         ops in prop::collection::vec((0u8..5, 0u32..8, any::<u64>()), 1..150),
     ) {
-        let settings = RoutingSettings { balance, across, weights: vec![3, 1], prefers_zone };
+        let settings = RoutingSettings { balance, across, weights: vec![3, 1], prefers_zone, min_ready_milli: None };
         let mut router = Router::new(&settings, Seed(2).component("routing"));
         let mut ready: BTreeMap<Slot, u32> = BTreeMap::new();
         let mut ids = 0;

@@ -1,0 +1,103 @@
+//! Where pods may run, and how much there may be.
+
+use scaletwin_core::control::Resources;
+use scaletwin_core::input::{At, Problem, Problems, suggestion};
+use scaletwin_core::units::Quantity;
+use scaletwin_sim::cluster::settings::{PoolSettings, Quota};
+
+use crate::spec::cluster::{ClusterSpec, NodePoolSpec};
+use crate::spec::scheduling::{QuotaSpec, ReservedSpec};
+use crate::spec::service::DeploymentSpec;
+
+pub(super) fn quota(spec: &At<QuotaSpec>, pools: &[PoolSettings], problems: &mut Problems) -> Quota {
+    let quota = Quota {
+        cpu_milli: spec.cpu.map(Quantity::milli_value),
+        gpu_milli: spec.gpus.map(|gpus| i64::from(gpus) * 1_000),
+    };
+    let mut at_start = Resources::default();
+    for pool in pools {
+        let nodes = i64::from(pool.min_nodes);
+        let whole = pool.whole();
+        at_start.cpu_milli = at_start.cpu_milli.saturating_add(whole.cpu_milli.saturating_mul(nodes));
+        at_start.gpu_milli = at_start.gpu_milli.saturating_add(whole.gpu_milli.saturating_mul(nodes));
+    }
+    let beyond = |most: Option<i64>, used: i64| most.is_some_and(|most| used > most);
+    if beyond(quota.cpu_milli, at_start.cpu_milli) || beyond(quota.gpu_milli, at_start.gpu_milli) {
+        problems.error(&spec.place, "the nodes of the start are beyond the quota");
+    }
+    quota
+}
+
+/// What pods have of a node with so much, and what is taken before.
+pub(super) fn divide(
+    whole: Resources,
+    spec: &At<ReservedSpec>,
+    problems: &mut Problems,
+) -> (Resources, Resources) {
+    let reserved = Resources {
+        cpu_milli: spec.cpu.map_or(0, Quantity::milli_value),
+        memory_bytes: i64::try_from(spec.memory.0).unwrap_or(i64::MAX),
+        gpu_milli: 0,
+    };
+    if reserved.cpu_milli < 0 || !reserved.fits(&whole) {
+        problems.error(&spec.place, "reserved: is at least 0 and at most what a node has");
+        return (whole, Resources::default());
+    }
+    (whole.minus(&reserved), reserved)
+}
+
+/// The pools of its cluster that a deployment may not run in, by their labels and taints.
+pub(super) fn barred(
+    spec: &At<DeploymentSpec>,
+    cluster: Option<&At<ClusterSpec>>,
+    problems: &mut Problems,
+) -> Vec<String> {
+    let Some(cluster) = cluster else {
+        let keys =
+            [!spec.node_selector.is_empty(), !spec.tolerations.is_empty(), spec.max_spot_share.is_some()];
+        if keys.contains(&true) {
+            let message = "node_selector, tolerations and max_spot_share need a cluster";
+            problems.push(Problem::error(&spec.place, message).hint("add clusters:"));
+        }
+        return Vec::new();
+    };
+    let pools = &cluster.node_pools.value;
+    for (key, value) in &spec.node_selector {
+        let known: Vec<&str> = pools.iter().filter_map(|pool| label(pool, key)).collect();
+        if !known.contains(&value.value.as_str()) {
+            let message = format!("no node pool has the label {key}: {}", value.value);
+            let hint = suggestion(&value.value, &known).unwrap_or_else(|| format!("add {key} to labels:"));
+            problems.push(Problem::error(&value.place, message).hint(hint));
+        }
+    }
+    let closed = pools.iter().filter(|pool| !admits(pool, spec));
+    let barred: Vec<String> = closed.map(|pool| pool.name.value.clone()).collect();
+    let mut named =
+        pools.iter().filter(|pool| spec.node_pool.as_ref().is_none_or(|name| name.value == pool.name.value));
+    if !pools.is_empty() && named.all(|pool| barred.contains(&pool.name.value)) {
+        let problem =
+            Problem::error(&spec.place, "no node pool takes its pods: their labels and taints bar them");
+        problems.push(problem.hint("add tolerations:, or change node_selector:"));
+    }
+    barred
+}
+
+fn admits(pool: &NodePoolSpec, spec: &DeploymentSpec) -> bool {
+    let selected = |(key, value): (&String, &At<String>)| label(pool, key) == Some(value.value.as_str());
+    let tolerated = |taint| spec.tolerations.iter().any(|toleration| toleration.tolerates(taint));
+    spec.node_selector.iter().all(selected) && pool.taints.iter().all(tolerated)
+}
+
+/// The value of a label of a pool's nodes: one of its own, or one that Kubernetes and the provisioners set.
+fn label<'a>(pool: &'a NodePoolSpec, key: &str) -> Option<&'a str> {
+    if let Some(own) = pool.labels.get(key) {
+        return Some(&own.value);
+    }
+    match key {
+        "topology.kubernetes.io/zone" => Some(&pool.zone),
+        "node.kubernetes.io/instance-type" => Some(&pool.instance_type.value),
+        "karpenter.sh/capacity-type" => Some(pool.capacity_type.name()),
+        "cloud.google.com/gke-nodepool" => Some(&pool.name.value),
+        _ => None,
+    }
+}

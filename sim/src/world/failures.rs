@@ -1,0 +1,300 @@
+//! Nodes fail, one by one or with their zone, and the cluster finds out.
+//!
+//! A failed node is a machine that answers nobody: `docs/models/cluster.md` has what follows from that, and when.
+
+use scaletwin_core::record::Outcome;
+use scaletwin_core::units::{Span, Time};
+
+use super::event::Event;
+use super::halted::Halted;
+use super::inflight::Place;
+use super::measure::slots_of;
+use super::replica::Engine;
+use super::settings::EngineSettings;
+use super::{World, WorldError};
+use crate::cluster::entities::{NodeId, ReplicaId};
+use crate::cluster::settings::{Detection, Lost};
+use crate::engine::{Calendar, Phase};
+
+impl World {
+    /// Plans the failure of a node that is ready now.
+    pub(super) fn plan_failure(
+        &mut self,
+        node: NodeId,
+        pool: usize,
+        ordinal: u32,
+        calendar: &mut Calendar<Event>,
+    ) {
+        let failures = self.fleet.pool(pool).1.failures.as_ref();
+        let Some(mtbf) = failures.and_then(|failures| failures.mtbf.as_ref()) else { return };
+        let seconds = mtbf.draw(&mut self.luck.failure[pool].entity(u64::from(ordinal)));
+        let life = Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
+        calendar.at(calendar.now().saturating_add(life), Phase::Fail, Event::NodeFails(node));
+    }
+
+    /// Plans the failures of a pool that the scenario names, from `step` on.
+    pub(super) fn plan_failures(&mut self, pool: u32, step: u32, calendar: &mut Calendar<Event>) {
+        let failures = self.fleet.pool(pool as usize).1.failures.as_ref();
+        if let Some((at, _)) = failures.and_then(|failures| failures.at.get(step as usize)) {
+            let at = Time::ZERO + *at;
+            calendar.at(at.max(calendar.now()), Phase::Fail, Event::Failures { pool, step });
+        }
+    }
+
+    /// Plans the outages.
+    pub(super) fn plan_outages(&mut self, calendar: &mut Calendar<Event>) {
+        for (number, outage) in (0u32..).zip(&self.settings.outages) {
+            calendar.at(Time::ZERO + outage.at, Phase::Fail, Event::Outage(number));
+        }
+    }
+
+    /// Nodes of a pool fail as planned. Chance says which.
+    pub(super) fn failures_are_due(
+        &mut self,
+        pool: u32,
+        step: u32,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), WorldError> {
+        let place = pool as usize;
+        let failures = self.fleet.pool(place).1.failures.as_ref();
+        let Some((nodes, lost)) =
+            failures.and_then(|failures| Some((failures.at.get(step as usize)?.1, failures.requests)))
+        else {
+            return Ok(());
+        };
+        let luck = self.luck.failure[place];
+        let mut drawn: Vec<(u64, NodeId)> = self
+            .fleet
+            .working_nodes(place)
+            .into_iter()
+            .map(|(node, ordinal)| {
+                let draw = u64::from(step + 1) << 32 | u64::from(ordinal);
+                (luck.entity(draw).bits(), node)
+            })
+            .collect();
+        drawn.sort_unstable();
+        for (_, node) in drawn.into_iter().take(nodes as usize) {
+            self.node_fails(node, lost, calendar)?;
+        }
+        self.plan_failures(pool, step + 1, calendar);
+        Ok(())
+    }
+
+    /// A zone is out: all its nodes fail.
+    pub(super) fn outage_begins(
+        &mut self,
+        number: u32,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), WorldError> {
+        let outage = self.settings.outages[number as usize].clone();
+        for place in 0..self.fleet.accounts().len() {
+            if outage.is_of(self.fleet.cluster_of_pool(place), self.fleet.pool(place).1) {
+                for (node, _) in self.fleet.working_nodes(place) {
+                    self.node_fails(node, outage.requests, calendar)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a pool can have no node now, because its zone is out.
+    pub(super) fn refuse_in_outage(&mut self, pool: usize, now: Time) -> Result<(), String> {
+        let cluster = self.fleet.cluster_of_pool(pool);
+        let settings = self.fleet.pool(pool).1;
+        if !self.settings.outages.iter().any(|outage| outage.holds(cluster, settings, now)) {
+            return Ok(());
+        }
+        let message =
+            format!("the provider has no capacity for {}: zone {} is out", settings.name, settings.zone);
+        self.fleet.note_stock_out(pool, now);
+        Err(message)
+    }
+
+    /// A node fails when its time has come.
+    pub(super) fn node_fails_by_itself(
+        &mut self,
+        node: NodeId,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), WorldError> {
+        let pool = self.fleet.place_of_node(node).map(|(pool, _)| pool);
+        let failures = pool.and_then(|pool| self.fleet.pool(pool).1.failures.as_ref());
+        let lost = failures.map_or(Lost::Hang, |failures| failures.requests);
+        self.node_fails(node, lost, calendar)
+    }
+
+    /// A node fails: nothing on it works any more, and nobody knows yet. One that was on its way never comes, and is given
+    /// back.
+    fn node_fails(
+        &mut self,
+        node: NodeId,
+        lost: Lost,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), WorldError> {
+        let now = calendar.now();
+        let Some((name, was_ready)) = self.fleet.fail_node(node, now) else { return Ok(()) };
+        if !was_ready {
+            let gone = self.delete_node(&name, calendar);
+            calendar.soon(Phase::Place, Event::Lifecycle);
+            return gone.map_err(|why| WorldError::Node { at: now, why });
+        }
+        self.forget_node(node, calendar);
+        for id in self.fleet.replicas_on(&name).unwrap_or_default() {
+            self.end_start(id);
+            if let Some(slot) = self.state.replicas.slot_of(id) {
+                self.replica_halts(slot, lost, calendar);
+            }
+        }
+        let grace = self.detection_of(node).grace_period;
+        calendar.at(now.saturating_add(grace), Phase::Fail, Event::NodeUnready(node));
+        Ok(())
+    }
+
+    fn detection_of(&self, node: NodeId) -> Detection {
+        let pool = self.fleet.place_of_node(node).map(|(pool, _)| self.fleet.cluster_of_pool(pool));
+        pool.map_or(Detection::default(), |cluster| self.settings.clusters[cluster].detection)
+    }
+
+    /// A replica stops with its node. Its router does not know, and goes on sending it requests.
+    fn replica_halts(&mut self, slot: u32, lost: Lost, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let requests = self.take_requests_of(slot, calendar);
+        let serving = self.state.replicas.at(slot);
+        if let Some((_, ticket)) = serving.due.take() {
+            calendar.cancel(ticket, Phase::Complete);
+        }
+        let engine = &self.settings.deployments[serving.deployment as usize].engine;
+        let halted = Halted::of(&serving.engine, now, slots_of(engine), lost, room_of(engine));
+        serving.engine = Engine::Halted(Box::new(halted));
+        for (place, outputs) in requests {
+            match lost {
+                Lost::Hang => self.hang(slot, place, outputs),
+                Lost::Fail => {
+                    self.request_leaves(slot, place, None, now);
+                    self.end_request(place, Outcome::Failed, outputs, calendar);
+                }
+            }
+        }
+        let serving = self.state.replicas.at(slot);
+        if serving.draining && serving.outstanding == 0 {
+            return self.remove_replica(slot, calendar);
+        }
+        self.plan_health_checks(slot, lost, calendar);
+    }
+
+    /// Plans when the gateway's probes of a replica that has failed have got no answer for long enough.
+    fn plan_health_checks(&mut self, slot: u32, lost: Lost, calendar: &mut Calendar<Event>) {
+        let serving = self.state.replicas.at(slot);
+        let service = self.settings.deployments[serving.deployment as usize].settings.service;
+        let Some(check) = self.settings.services[service].health_check.filter(|_| serving.ready) else {
+            return;
+        };
+        let id = serving.id;
+        if let Some(ready) = self.fleet.replica(id).and_then(|replica| replica.ready) {
+            let out = check.taken_out(ready, calendar.now(), lost);
+            calendar.at(out, Phase::Fail, Event::Unhealthy(id));
+        }
+    }
+
+    /// The gateway takes a replica out that does not answer its probes.
+    pub(super) fn replica_is_unhealthy(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        if let Some(slot) = self.state.replicas.slot_of(id) {
+            self.stop_routing_to(slot, calendar.now());
+        }
+    }
+
+    /// Offers a request to a replica whose node has failed, which its router does not know. It is dealt with at once.
+    pub(super) fn offer_to_halted(&mut self, slot: u32, place: u32, calendar: &mut Calendar<Event>) -> bool {
+        let now = calendar.now();
+        match self.state.replicas.at(slot).halted().map(Halted::lost) {
+            Some(Lost::Hang) => self.hang(slot, place, 0),
+            Some(Lost::Fail) | None => {
+                self.request_leaves(slot, place, None, now);
+                self.end_request(place, Outcome::Failed, 0, calendar);
+            }
+        }
+        true
+    }
+
+    /// A request hangs in a replica whose node has failed, with so many tokens.
+    fn hang(&mut self, slot: u32, place: u32, outputs: u32) {
+        if let Engine::Halted(halted) = &mut self.state.replicas.at(slot).engine {
+            halted.hold(place, outputs);
+            self.state.requests.at(place).place = Place::Slots(slot, u64::from(place));
+        }
+    }
+
+    /// The cluster has missed a node's heartbeats for long enough: its replicas are endpoints no more.
+    pub(super) fn node_is_found_unready(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
+        let now = calendar.now();
+        let Some(name) = self.fleet.node_unready(node, now) else { return };
+        for id in self.fleet.replicas_on(&name).unwrap_or_default() {
+            if let Some(slot) = self.state.replicas.slot_of(id) {
+                self.stop_routing_to(slot, now);
+            }
+        }
+        let toleration = self.detection_of(node).toleration;
+        calendar.at(now.saturating_add(toleration), Phase::Fail, Event::NodeTolerated(node));
+        let pool = self.fleet.place_of_node(node).map(|(pool, _)| pool);
+        let failures = pool.and_then(|pool| self.fleet.pool(pool).1.failures.as_ref());
+        if let Some(repair) = failures.and_then(|failures| failures.repair) {
+            calendar.at(now.saturating_add(repair), Phase::Fail, Event::NodeRepaired(node));
+        }
+        calendar.soon(Phase::Place, Event::Lifecycle);
+    }
+
+    /// The pods of a failed node are deleted, and others are created for them.
+    pub(super) fn node_was_tolerated(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
+        let Some(name) = self.fleet.node_name(node) else { return };
+        for id in self.fleet.replicas_on(&name).unwrap_or_default() {
+            self.fleet.evict(id, calendar.now());
+            self.kill_replica(id, calendar);
+        }
+        calendar.soon(Phase::Place, Event::Lifecycle);
+    }
+
+    /// A failed node is given back, and another one comes.
+    pub(super) fn node_is_repaired(
+        &mut self,
+        node: NodeId,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), WorldError> {
+        let Some(((pool, _), name)) = self.fleet.place_of_node(node).zip(self.fleet.node_name(node)) else {
+            return Ok(());
+        };
+        let at = calendar.now();
+        self.delete_node(&name, calendar).map_err(|why| WorldError::Node { at, why })?;
+        let pool = u32::try_from(pool).expect("pools are few");
+        self.node_is_launched_again(pool, calendar);
+        calendar.soon(Phase::Place, Event::Lifecycle);
+        Ok(())
+    }
+
+    /// A node is launched in the place of one that failed. If the provider refuses, it is tried again when it has more.
+    pub(super) fn node_is_launched_again(&mut self, pool: u32, calendar: &mut Calendar<Event>) {
+        if self.launch_node(pool as usize, calendar).is_ok() {
+            return;
+        }
+        if let Some(next) = self.more_capacity(pool as usize, calendar.now()) {
+            calendar.at(next, Phase::Actuate, Event::Relaunch { pool });
+        }
+    }
+
+    /// When the provider's capacity for a pool changes next.
+    fn more_capacity(&self, pool: usize, now: Time) -> Option<Time> {
+        let (cluster, settings) = (self.fleet.cluster_of_pool(pool), self.fleet.pool(pool).1);
+        let holding = self.settings.outages.iter().filter(|outage| outage.holds(cluster, settings, now));
+        let ends = holding.map(|outage| (Time::ZERO + outage.at).saturating_add(outage.duration));
+        let available = settings.spot.iter().flat_map(|spot| &spot.available);
+        ends.chain(available.map(|(from, _)| Time::ZERO + *from)).filter(|at| *at > now).min()
+    }
+}
+
+/// Requests that a gateway gives to a replica at most; `None`: any number.
+fn room_of(engine: &EngineSettings) -> Option<usize> {
+    let (served, waiting) = match engine {
+        EngineSettings::Continuous { .. } => return None,
+        EngineSettings::Concurrency { config, .. } => (config.limit, config.queue),
+        EngineSettings::Dynamic { config, .. } => (config.max_batch_size * config.instances, config.queue),
+    };
+    waiting.map(|waiting| served as usize + waiting as usize)
+}
