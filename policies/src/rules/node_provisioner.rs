@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, Launch, Needs, NodesView, Observation, Offer, PokeKind, Policy, Reason,
-    Resources, Schedule, Scope, State, StateMismatch,
+    Action, Aspect, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, PendingPod, PokeKind,
+    Policy, Reason, Resources, Schedule, Scope, State, StateMismatch,
 };
 use scaletwin_core::input::{At, Period};
 use scaletwin_core::units::{Span, Time};
@@ -26,6 +26,9 @@ scaletwin_core::keys! {
         pub offset: Option<Span> = None,
         /// How long a node is empty before it is given back.
         pub idle_timeout: Span = Span::from_secs(600),
+        /// How many empty nodes are kept, there or on their way, in the first pools of the cluster that may have more: warm
+        /// capacity.
+        pub spare: u32 = 0,
     }
 }
 
@@ -35,6 +38,7 @@ pub struct NodeProvisioner {
     cluster: String,
     schedule: Schedule,
     idle_timeout: Span,
+    spare: usize,
     /// Since when each empty node is empty.
     empty_since: BTreeMap<String, Time>,
 }
@@ -46,47 +50,56 @@ impl NodeProvisioner {
     /// A node autoscaler for `cluster`.
     #[must_use]
     pub fn new(cluster: String, schedule: Schedule, idle_timeout: Span) -> NodeProvisioner {
-        NodeProvisioner { cluster, schedule, idle_timeout, empty_since: BTreeMap::new() }
+        NodeProvisioner { cluster, schedule, idle_timeout, spare: 0, empty_since: BTreeMap::new() }
     }
 
-    /// Nodes to launch for pods without one, by pool.
-    fn launches(&self, view: &NodesView, now: Time) -> Vec<(String, u32)> {
+    /// The same, with so many empty nodes kept.
+    #[must_use]
+    pub fn keeping(self, spare: u32) -> NodeProvisioner {
+        NodeProvisioner { spare: spare as usize, ..self }
+    }
+
+    /// Nodes to launch, by pool: for pods without one, and to keep some empty.
+    fn launches(&self, view: &NodesView, now: Time) -> (Vec<(String, u32)>, Vec<(String, u32)>) {
         let there = |offer: &&Offer| {
             offer.cluster == self.cluster
                 && offer.stocked_out.is_none_or(|at| now.since(at) >= STOCK_OUT_BACKOFF)
         };
         let mut offers: Vec<Offer> = view.offers.iter().filter(there).cloned().collect();
-        // Room on nodes that come, with their pools; those launched now are added.
-        let mut coming: Vec<(String, Resources)> = view
+        let mut coming: Vec<Coming> = view
             .nodes
             .iter()
             .filter(|node| node.cluster == self.cluster && node.ready_since.is_none())
-            .map(|node| (node.pool.clone(), node.allocatable))
+            .map(|node| Coming { pool: node.pool.clone(), room: node.allocatable, is_empty: true })
             .collect();
         let mut launches: Vec<(String, u32)> = Vec::new();
         for pod in view.pending.iter().filter(|pod| pod.cluster == self.cluster) {
-            let fits_pool = |pool: &str| {
-                let barred = pod.barred.iter().any(|barred| barred == pool);
-                pod.pool.as_ref().is_none_or(|wanted| wanted == pool) && !barred
-            };
-            let fits = |(pool, room): &&mut (String, Resources)| fits_pool(pool) && pod.requests.fits(room);
-            if let Some((_, room)) = coming.iter_mut().find(fits) {
-                *room = room.minus(&pod.requests);
-                continue;
-            }
-            let fits = |offer: &&mut Offer| {
-                offer.room > 0 && fits_pool(&offer.pool) && pod.requests.fits(&offer.allocatable)
-            };
-            if let Some(offer) = offers.iter_mut().find(fits) {
+            if let Some(node) = coming.iter_mut().find(|node| may_use(pod, &node.pool, &node.room)) {
+                node.take(pod);
+            } else if let Some(offer) = offers
+                .iter_mut()
+                .find(|offer| offer.room > 0 && may_use(pod, &offer.pool, &offer.allocatable))
+            {
                 offer.room -= 1;
-                coming.push((offer.pool.clone(), offer.allocatable.minus(&pod.requests)));
+                let mut node = Coming { pool: offer.pool.clone(), room: offer.allocatable, is_empty: true };
+                node.take(pod);
+                coming.push(node);
                 match launches.iter_mut().find(|(pool, _)| *pool == offer.pool) {
                     Some((_, count)) => *count += 1,
                     None => launches.push((offer.pool.clone(), 1)),
                 }
             }
         }
-        launches
+        let empty = self.empty(view).count() + coming.iter().filter(|node| node.is_empty).count();
+        (launches, first_with_room(offers, self.spare.saturating_sub(empty)))
+    }
+
+    /// The nodes that could take pods at once and have none.
+    fn empty<'a>(&'a self, view: &'a NodesView) -> impl Iterator<Item = &'a NodeView> {
+        view.nodes.iter().filter(|node| {
+            let works = node.ready_since.is_some() && node.unready_since.is_none() && !node.cordoned;
+            node.cluster == self.cluster && works && node.pods.is_empty()
+        })
     }
 
     /// Nodes to give back: empty for long enough, and not among the fewest of their pool.
@@ -97,6 +110,7 @@ impl NodeProvisioner {
         for node in mine.iter().filter(|node| node.ready_since.is_some() && node.pods.is_empty()) {
             self.empty_since.entry(node.name.clone()).or_insert(now);
         }
+        let mut above = self.empty(view).count().saturating_sub(self.spare);
         let mut surplus = Vec::new();
         for offer in view.offers.iter().filter(|offer| offer.cluster == self.cluster) {
             let pool: Vec<_> = mine.iter().filter(|node| node.pool == offer.pool).collect();
@@ -110,14 +124,48 @@ impl NodeProvisioner {
                     .is_some_and(|since| now.since(*since) >= self.idle_timeout);
                 if idle && node.unready_since.is_some() {
                     surplus.push(node.name.clone());
-                } else if idle && spare > 0 {
+                } else if idle && spare > 0 && (above > 0 || self.spare == 0) {
                     spare -= 1;
+                    above = above.saturating_sub(1);
                     surplus.push(node.name.clone());
                 }
             }
         }
         surplus
     }
+}
+
+/// A node on its way, or launched in this look.
+struct Coming {
+    pool: String,
+    room: Resources,
+    is_empty: bool,
+}
+
+impl Coming {
+    fn take(&mut self, pod: &PendingPod) {
+        self.room = self.room.minus(&pod.requests);
+        self.is_empty = false;
+    }
+}
+
+/// Whether a pod may use nodes of `pool`, and fits into `room`.
+fn may_use(pod: &PendingPod, pool: &str, room: &Resources) -> bool {
+    let barred = pod.barred.iter().any(|barred| barred == pool);
+    pod.pool.as_ref().is_none_or(|wanted| wanted == pool) && !barred && pod.requests.fits(room)
+}
+
+/// So many nodes from the first offers that have room.
+fn first_with_room(offers: Vec<Offer>, mut missing: usize) -> Vec<(String, u32)> {
+    let mut launches = Vec::new();
+    for offer in offers {
+        let count = offer.room.min(u32::try_from(missing).unwrap_or(u32::MAX));
+        missing -= count as usize;
+        if count > 0 {
+            launches.push((offer.pool, count));
+        }
+    }
+    launches
 }
 
 impl Policy for NodeProvisioner {
@@ -139,10 +187,11 @@ impl Policy for NodeProvisioner {
         };
         let Some(view) = &seen.nodes else { return Decision::nothing(reason("NotSeen", String::new())) };
         let mut decision = Decision::default();
-        for (pool, count) in self.launches(view, seen.now) {
-            decision
-                .reasons
-                .push(reason("PendingPods", format!("{count} nodes of {pool} for pods without a node")));
+        let (for_pods, to_spare) = self.launches(view, seen.now);
+        let for_pods = for_pods.into_iter().map(|launch| (launch, "PendingPods", "for pods without a node"));
+        let to_spare = to_spare.into_iter().map(|launch| (launch, "Spare", "to have enough empty ones"));
+        for ((pool, count), code, why) in for_pods.chain(to_spare) {
+            decision.reasons.push(reason(code, format!("{count} nodes of {pool} {why}")));
             decision.actions.push(Action::LaunchNodes(Launch {
                 cluster: self.cluster.clone(),
                 pool,
@@ -185,7 +234,7 @@ impl Policy for NodeProvisioner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scaletwin_core::control::{CapacityType, NodeView, PendingPod, TargetName};
+    use scaletwin_core::control::{CapacityType, TargetName};
     use scaletwin_core::units::Civil;
 
     fn gpus(milli: i64) -> Resources {
@@ -255,6 +304,34 @@ mod tests {
         assert_eq!(launched(vec![], 9), 2);
         assert_eq!(launched(vec![node("n", None)], 9), 1);
         assert_eq!(launched(vec![], 0), 0);
+    }
+
+    #[test]
+    fn spare_nodes_are_kept_beside_those_that_are_needed() {
+        let launched = |nodes, pods, room| {
+            let decision = provisioner().keeping(2).decide(&seen(0, nodes, pods, room));
+            let count = |action: &Action| match action {
+                Action::LaunchNodes(launch) => launch.count,
+                _ => 0,
+            };
+            decision.actions.iter().map(count).collect::<Vec<_>>()
+        };
+        let empty = || node("n", Some(Time::ZERO));
+        assert_eq!(launched(vec![], vec![], 9), [2]);
+        assert_eq!(launched(vec![empty()], vec![], 9), [1]);
+        assert_eq!(launched(vec![empty(), node("m", None)], vec![], 9), [0; 0]);
+        // The node on its way is for the pod; then two more are needed, and there is room for one.
+        assert_eq!(launched(vec![node("m", None)], vec![pod("a")], 9), [2]);
+        assert_eq!(launched(vec![], vec![pod("a")], 2), [1, 1]);
+    }
+
+    #[test]
+    fn spare_nodes_are_not_given_back() {
+        let mut provisioner = provisioner().keeping(2);
+        let nodes = || ["n1", "n2", "n3"].map(|name| node(name, Some(Time::ZERO))).to_vec();
+        assert!(provisioner.decide(&seen(0, nodes(), vec![], 9)).actions.is_empty());
+        let delete = Action::DeleteNode { cluster: "c".into(), node: "n3".into() };
+        assert_eq!(provisioner.decide(&seen(600, nodes(), vec![], 9)).actions, [delete]);
     }
 
     #[test]

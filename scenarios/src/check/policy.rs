@@ -93,7 +93,7 @@ enum Kind {
     Dynamo { target: TargetName, settings: DynamoSettings },
     Aibrix { target: TargetName, settings: AibrixSettings },
     Fixed { target: TargetName, replicas: i32 },
-    NodeProvisioner { cluster: String, idle_timeout: Span },
+    NodeProvisioner { cluster: String, idle_timeout: Span, spare: u32 },
     Keda(keda::Part),
     Rule(rules::Rule),
     Cloud(cloud::Cloud),
@@ -126,8 +126,8 @@ impl CheckedController {
                 Box::new(Aibrix::new(target.clone(), settings.clone(), schedule))
             }
             Kind::Fixed { target, replicas } => Box::new(Fixed::new(target.clone(), *replicas, schedule)),
-            Kind::NodeProvisioner { cluster, idle_timeout } => {
-                Box::new(NodeProvisioner::new(cluster.clone(), schedule, *idle_timeout))
+            Kind::NodeProvisioner { cluster, idle_timeout, spare } => {
+                Box::new(NodeProvisioner::new(cluster.clone(), schedule, *idle_timeout).keeping(*spare))
             }
             Kind::Keda(part) => part.policy(schedule),
             Kind::Rule(rule) => rule.policy(schedule),
@@ -328,6 +328,6 @@ fn node_provisioner(
         place: place.clone(),
         period: spec.period.0,
         offset: spec.offset,
-        kind: Kind::NodeProvisioner { cluster, idle_timeout: spec.idle_timeout },
+        kind: Kind::NodeProvisioner { cluster, idle_timeout: spec.idle_timeout, spare: spec.spare },
     })
 }
