@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`] | the scheduler's settings, named as vLLM names them |
 //! | [`content`] | which tokens a request has, so that equal prefixes hash alike |
-//! | [`blocks`] | the KV blocks: counted, or identified with prefix cache and LRU order |
+//! | [`blocks`] | the KV blocks: counted, or with prefix cache and LRU order |
 //! | [`waiting`] | the waiting queue: first come first served, or by priority |
 //! | [`sequence`] | a request inside the scheduler |
 //! | [`group`] | the steady decodes, which need no work of their own in a step |

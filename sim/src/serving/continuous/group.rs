@@ -23,23 +23,26 @@ pub struct Group {
     offsets: i64,
     /// How many members have each remainder of their offset by the block size.
     remainders: Vec<u32>,
-    /// The members of each remainder by ticket, where blocks have identities.
+    /// The watched members of each remainder by ticket: those whose blocks have to be looked at one by one.
     members: Vec<Vec<(u64, Key)>>,
+    /// How many are watched.
+    watched: u32,
     /// (clock of the last useful step, ticket, member); those that left are passed over.
     finishing: BinaryHeap<Reverse<(u64, u64, Key)>>,
 }
 
 impl Group {
-    /// An empty group.
+    /// An empty group, of which members can be watched or not.
     #[must_use]
-    pub fn new(block_size: u32, identified: bool) -> Group {
+    pub fn new(block_size: u32, may_watch: bool) -> Group {
         Group {
             clock: 0,
             due_next: 0,
             count: 0,
             offsets: 0,
             remainders: vec![0; block_size as usize],
-            members: vec![Vec::new(); if identified { block_size as usize } else { 0 }],
+            members: vec![Vec::new(); if may_watch { block_size as usize } else { 0 }],
+            watched: 0,
             finishing: BinaryHeap::new(),
         }
     }
@@ -91,8 +94,14 @@ impl Group {
         usize::try_from(offset.rem_euclid(size)).expect("a remainder is not negative")
     }
 
-    /// Takes a sequence in, from the next step on.
-    pub fn join(&mut self, key: Key, sequence: &mut Sequence) {
+    /// How many members are watched.
+    #[must_use]
+    pub fn watched(&self) -> u32 {
+        self.watched
+    }
+
+    /// Takes a sequence in, from the next step on; `watch`: its blocks have to be looked at one by one.
+    pub fn join(&mut self, key: Key, sequence: &mut Sequence, watch: bool) {
         sequence.steady = true;
         sequence.steady_since = self.clock;
         sequence.offset = i64::from(sequence.computed) - self.now();
@@ -100,9 +109,10 @@ impl Group {
         self.offsets += sequence.offset;
         let remainder = self.remainder(sequence.offset);
         self.remainders[remainder] += 1;
-        if let Some(members) = self.members.get_mut(remainder) {
+        if let Some(members) = self.members.get_mut(remainder).filter(|_| watch) {
             let place = members.partition_point(|(ticket, _)| *ticket < sequence.ticket);
             members.insert(place, (sequence.ticket, key));
+            self.watched += 1;
         }
         self.finishing.push(Reverse((self.last_step(sequence), sequence.ticket, key)));
     }
@@ -114,8 +124,10 @@ impl Group {
         self.offsets -= sequence.offset;
         let remainder = self.remainder(sequence.offset);
         self.remainders[remainder] -= 1;
-        if let Some(members) = self.members.get_mut(remainder) {
+        if let Some(members) = self.members.get_mut(remainder).filter(|_| self.watched > 0) {
+            let before = members.len();
             members.retain(|(_, member)| *member != key);
+            self.watched -= u32::from(members.len() < before);
         }
     }
 
@@ -181,13 +193,13 @@ impl Group {
         up_to_next.iter().rev().chain(after.iter().rev()).copied()
     }
 
-    /// The members that need a block in the next step, by ticket. Only where blocks have identities.
+    /// The watched members that need a block in the next step, by ticket. Only where members can be watched.
     #[must_use]
     pub fn members_due(&self) -> &[(u64, Key)] {
         &self.members[self.due_remainder(0)]
     }
 
-    /// The members that fill a block with the next step, by ticket. Only where blocks have identities.
+    /// The watched members that fill a block with the next step, by ticket. Only where members can be watched.
     #[must_use]
     pub fn members_filling(&self) -> &[(u64, Key)] {
         &self.members[self.due_remainder(1)]

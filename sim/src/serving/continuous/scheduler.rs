@@ -110,14 +110,14 @@ impl Scheduler {
     /// A scheduler without requests.
     #[must_use]
     pub fn new(config: SchedulerConfig) -> Scheduler {
-        let identified = config.enable_prefix_caching || config.identify_blocks;
+        let (cached, identified) = (config.enable_prefix_caching, config.identify_blocks);
         Scheduler {
             sequences: Sequences::default(),
             running: Vec::new(),
             irregular: Vec::new(),
             waiting: Waiting::new(config.policy),
-            group: Group::new(config.block_size, identified),
-            blocks: Blocks::new(config.num_gpu_blocks, identified),
+            group: Group::new(config.block_size, cached || identified),
+            blocks: Blocks::new(config.num_gpu_blocks, cached, identified),
             in_flight: VecDeque::new(),
             joining: Vec::new(),
             spare: None,
@@ -142,9 +142,12 @@ impl Scheduler {
         Scheduler { counters: self.counters, ..Scheduler::new(self.config.clone()) }
     }
 
-    /// Lets every step walk the running list, as the reference that the fast way is compared with.
+    /// Lets every step walk the running list, and every block of a prefix cache have an identity, as the reference that
+    /// the fast way is compared with. To be called before the first request.
     pub fn walk_always(&mut self) {
         self.walk_always = true;
+        let SchedulerConfig { num_gpu_blocks, enable_prefix_caching, identify_blocks, .. } = self.config;
+        self.blocks = Blocks::new(num_gpu_blocks, false, enable_prefix_caching || identify_blocks);
     }
 
     /// The settings.

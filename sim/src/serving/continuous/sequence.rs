@@ -88,11 +88,11 @@ pub struct Sequence {
     pub offset: i64,
     /// The group's clock at its first steady step.
     pub steady_since: u64,
-    /// Blocks held, while not steady; kept up only where blocks are counted.
+    /// Blocks held, while not steady; kept up only where not every block has an identity.
     pub held: u32,
-    /// Its blocks in order, where they have identities.
+    /// Its leading blocks in order, as far as they have identities.
     pub table: Vec<BlockId>,
-    /// How many of its leading blocks can be found by their content.
+    /// How many of its leading blocks are known to be full; kept up while not steady, or where every block has an identity.
     pub registered: u32,
     /// How many of its leading blocks another request could have too.
     pub shared: u32,

@@ -1,10 +1,11 @@
 //! Jumps are steps: the same requests, interrupted at the same instants, give the same to the bit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::serving::continuous::blocks::Blocks;
 use crate::serving::continuous::config::QueuePolicy;
 use crate::serving::continuous::content::{Content, Run};
 use crate::serving::continuous::scheduler::Counters;
@@ -113,6 +114,58 @@ fn case() -> impl Strategy<Value = Case> {
         })
 }
 
+/// What stands in the queue of free blocks.
+#[derive(Debug, Clone, PartialEq)]
+enum Free {
+    /// A block by its number, where all have one.
+    Block(u32),
+    /// A block that other requests can find, by its hash.
+    Cached(u64),
+    /// So many others.
+    Others(u32),
+}
+
+/// The queue, as far as it could matter to anybody.
+fn queue(replica: &ContinuousReplica, findable: &BTreeSet<u64>) -> Vec<Free> {
+    let scheduler = replica.scheduler();
+    let all: Vec<Result<u64, u32>> = match scheduler.blocks() {
+        Blocks::Counted { .. } => Vec::new(),
+        Blocks::Identified(blocks) if scheduler.config().identify_blocks => {
+            return blocks.queue().map(Free::Block).collect();
+        }
+        Blocks::Identified(blocks) => blocks.queue().map(|id| blocks.hash(id).ok_or(1)).collect(),
+        Blocks::Cached(blocks) => blocks.queue().collect(),
+    };
+    let mut queue = Vec::new();
+    for entry in all {
+        match (
+            entry.map_or_else(Err, |hash| if findable.contains(&hash) { Ok(hash) } else { Err(1) }),
+            queue.last_mut(),
+        ) {
+            (Ok(hash), _) => queue.push(Free::Cached(hash)),
+            (Err(run), Some(Free::Others(before))) => *before += run,
+            (Err(run), _) => queue.push(Free::Others(run)),
+        }
+    }
+    queue
+}
+
+/// The hashes of all blocks that two requests could have.
+fn findable(case: &Case) -> BTreeSet<u64> {
+    let size = case.config.block_size;
+    let mut hashes = BTreeSet::new();
+    for (number, request) in case.requests.iter().enumerate() {
+        let content = arriving(number, request).content;
+        let tokens = content.shared_tokens().min(request.prompt + request.outputs);
+        let mut before = None;
+        for block in 0..tokens / size {
+            before = Some(content.block_hash(before, block * size, size));
+            hashes.extend(before);
+        }
+    }
+    hashes
+}
+
 /// All that can be seen from outside.
 #[derive(Debug, Default, PartialEq)]
 struct Trace {
@@ -122,8 +175,8 @@ struct Trace {
     gaps: BTreeMap<u64, u64>,
     /// Gauges, work and busy time at the probes.
     probes: Vec<(u64, Gauges, Work, u128)>,
-    /// The free blocks in the order of the queue, and the scheduler's sums, at the probes.
-    blocks: Vec<(Vec<u32>, Counters)>,
+    /// The queue of free blocks, and the scheduler's sums, at the probes.
+    blocks: Vec<(Vec<Free>, Counters)>,
     lost: Vec<(u32, u32)>,
 }
 
@@ -153,6 +206,7 @@ fn run(case: &Case, time: &dyn StepTime, stepping: bool) -> Trace {
     if stepping {
         replica.step_by_step();
     }
+    let findable = findable(case);
     let mut trace = Trace::default();
     let mut happened = Vec::new();
     let mut keys: BTreeMap<usize, Key> = BTreeMap::new();
@@ -199,9 +253,8 @@ fn run(case: &Case, time: &dyn StepTime, stepping: bool) -> Trace {
             replica.advance_to(at, &mut happened);
             trace.take(now, &mut happened);
             trace.probes.push((now, replica.gauges(), replica.work(), replica.busy_femtos(at)));
-            let blocks = replica.scheduler().blocks().identified();
-            let queue = blocks.map_or_else(Vec::new, |blocks| blocks.queue().collect());
-            trace.blocks.push((queue, replica.scheduler().counters()));
+            replica.scheduler().check();
+            trace.blocks.push((queue(&replica, &findable), replica.scheduler().counters()));
         }
         if now % 7 == 0 {
             let text = serde_json::to_string(&replica).unwrap();

@@ -64,7 +64,6 @@ impl Scheduler {
     /// The longest cached prefix in blocks, and how many of those blocks count as free. At least the last token is
     /// always computed.
     fn look_up(&mut self, key: Key) -> (u32, u32) {
-        let Blocks::Identified(blocks) = &self.blocks else { return (0, 0) };
         if !self.config.enable_prefix_caching {
             return (0, 0);
         }
@@ -73,9 +72,10 @@ impl Scheduler {
         let known = if sequence.status == Status::Preempted { u32::MAX } else { sequence.shared };
         let (mut hits, mut idle) = (0, 0);
         for block in 0..((sequence.length - 1) / self.config.block_size).min(known) {
-            let Some(id) = blocks.find(hash_of(sequence, block, self.config.block_size)) else { break };
+            let hash = hash_of(sequence, block, self.config.block_size);
+            let Some((_, is_idle)) = self.blocks.find(hash) else { break };
             hits += 1;
-            idle += u32::from(blocks.is_idle(id));
+            idle += u32::from(is_idle);
         }
         (hits, idle)
     }
@@ -98,15 +98,16 @@ impl Scheduler {
         let cached = hits * self.config.block_size;
         let most = self.blocks_of(self.sequences[key].last_useful() + 1) as usize;
         let sequence = &mut self.sequences[key];
-        if let Blocks::Identified(blocks) = &mut self.blocks {
+        if let Blocks::Identified(_) = self.blocks {
             sequence.table.reserve_exact(most);
-            for block in 0..hits {
-                let id = blocks.find(sequence.hashes[block as usize]).expect("found a moment ago");
-                blocks.touch(id);
-                sequence.table.push(id);
-            }
-            sequence.registered = hits;
         }
+        for block in 0..hits {
+            let found = self.blocks.find(sequence.hashes[block as usize]);
+            let (id, _) = found.expect("found a moment ago");
+            self.blocks.touch(id);
+            sequence.table.push(id);
+        }
+        (sequence.held, sequence.registered) = (hits, hits);
         let resumed = sequence.status == Status::Preempted;
         if !resumed {
             self.counters.prefix_queries += u64::from(sequence.length);

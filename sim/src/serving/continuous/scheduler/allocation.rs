@@ -1,6 +1,6 @@
 //! KV blocks of sequences: taken, found by their content, freed.
 
-use super::super::blocks::Blocks;
+use super::super::blocks::{BlockId, Blocks};
 use super::super::sequence::{Key, Sequence};
 use super::Scheduler;
 
@@ -11,13 +11,23 @@ impl Scheduler {
 
     /// Blocks held, for a steady one by its progress.
     pub(super) fn held(&self, sequence: &Sequence) -> u32 {
-        if self.blocks.identified().is_some() {
-            u32::try_from(sequence.table.len()).expect("blocks are numbered by u32")
+        if let Blocks::Identified(_) = self.blocks {
+            number(&sequence.table)
         } else if sequence.steady {
             self.blocks_of(self.group.computed(sequence))
         } else {
             sequence.held
         }
+    }
+
+    /// Leading blocks of a steady sequence that are known to be full; `scheduled` counts its token in the step being
+    /// scheduled. With async scheduling that is known one step later.
+    pub(super) fn full(&self, sequence: &Sequence, scheduled: u32) -> u32 {
+        if let Blocks::Identified(_) = self.blocks {
+            return sequence.registered;
+        }
+        let known = self.group.computed(sequence) + scheduled - u32::from(self.config.async_scheduling);
+        sequence.registered.max(known / self.config.block_size)
     }
 
     /// Checks that every block is free or held by exactly those that refer to it.
@@ -28,6 +38,10 @@ impl Scheduler {
         let held: u64 = self.running.iter().map(|key| u64::from(self.held(&self.sequences[*key]))).sum();
         let references = match &self.blocks {
             Blocks::Counted { free, usable } => u64::from(usable - free),
+            Blocks::Cached(blocks) => {
+                let (references, used) = blocks.check();
+                references + u64::from(blocks.usable() - blocks.free() - used)
+            }
             Blocks::Identified(blocks) => blocks.check(),
         };
         assert_eq!(held, references, "blocks held by running requests are blocks in use");
@@ -57,11 +71,35 @@ impl Scheduler {
         true
     }
 
+    /// Takes so many blocks for steady sequences, which follow from their progress. Where blocks have identities, those
+    /// whose [turn](Self::take_turn) it is take them one by one instead.
+    pub(super) fn take_for_group(&mut self, count: u32) {
+        match &mut self.blocks {
+            Blocks::Counted { free, .. } => *free -= count,
+            Blocks::Cached(blocks) => blocks.take(count),
+            Blocks::Identified(_) => {}
+        }
+    }
+
+    /// What a steady sequence does about its blocks in a step where it needs or fills one.
+    pub(super) fn take_turn(&mut self, key: Key) {
+        if let Blocks::Identified(_) = self.blocks {
+            self.allocate(key, 1);
+        } else {
+            let computed = self.group.computed(&self.sequences[key]);
+            self.register(key, computed + u32::from(!self.config.async_scheduling));
+        }
+    }
+
     fn take_blocks(&mut self, key: Key, needed: u32) {
         let sequence = &mut self.sequences[key];
         match &mut self.blocks {
             Blocks::Counted { free, .. } => {
                 *free -= needed;
+                sequence.held += needed;
+            }
+            Blocks::Cached(blocks) => {
+                blocks.take(needed);
                 sequence.held += needed;
             }
             Blocks::Identified(blocks) => {
@@ -77,27 +115,48 @@ impl Scheduler {
         if !self.config.enable_prefix_caching {
             return;
         }
-        let Blocks::Identified(blocks) = &mut self.blocks else { return };
-        let sequence = &mut self.sequences[key];
-        for block in sequence.registered..tokens / self.config.block_size {
-            if block < sequence.shared {
-                let hash = hash_of(sequence, block, self.config.block_size);
-                blocks.register(sequence.table[block as usize], hash);
-            } else {
-                blocks.keep_private(sequence.table[block as usize]);
+        let (sequence, size) = (&mut self.sequences[key], self.config.block_size);
+        let full = sequence.registered..tokens / size;
+        match &mut self.blocks {
+            Blocks::Counted { .. } => {}
+            Blocks::Cached(blocks) => {
+                for block in full.start..full.end.min(sequence.shared) {
+                    let id = blocks.register(hash_of(sequence, block, size));
+                    sequence.table.push(id);
+                }
             }
-            sequence.registered = block + 1;
+            Blocks::Identified(blocks) => {
+                for block in full.clone() {
+                    let id = sequence.table[block as usize];
+                    if block < sequence.shared {
+                        blocks.register(id, hash_of(sequence, block, size));
+                    } else {
+                        blocks.keep_private(id);
+                    }
+                }
+            }
         }
+        sequence.registered = full.end.max(full.start);
     }
 
     /// Lets the private blocks of a sequence be found: it will look for them itself when it comes back.
     pub(super) fn register_private(&mut self, key: Key) {
-        let Blocks::Identified(blocks) = &mut self.blocks else { return };
-        let sequence = &mut self.sequences[key];
-        for block in sequence.shared..sequence.registered {
-            let id = sequence.table[block as usize];
-            if blocks.is_private(id) {
-                blocks.register(id, hash_of(sequence, block, self.config.block_size));
+        let (sequence, size) = (&mut self.sequences[key], self.config.block_size);
+        match &mut self.blocks {
+            Blocks::Counted { .. } => {}
+            Blocks::Cached(blocks) => {
+                for block in number(&sequence.table)..sequence.registered {
+                    let id = blocks.register(hash_of(sequence, block, size));
+                    sequence.table.push(id);
+                }
+            }
+            Blocks::Identified(blocks) => {
+                for block in sequence.shared..sequence.registered {
+                    let id = sequence.table[block as usize];
+                    if blocks.is_private(id) {
+                        blocks.register(id, hash_of(sequence, block, size));
+                    }
+                }
             }
         }
     }
@@ -106,13 +165,15 @@ impl Scheduler {
     pub(super) fn release(&mut self, key: Key) {
         let sequence = &mut self.sequences[key];
         match &mut self.blocks {
-            Blocks::Counted { free, .. } => *free += std::mem::take(&mut sequence.held),
-            Blocks::Identified(blocks) => {
-                blocks.release(&sequence.table);
-                sequence.table.clear();
-                sequence.registered = 0;
+            Blocks::Counted { free, .. } => *free += sequence.held,
+            Blocks::Cached(blocks) => {
+                let full = sequence.registered;
+                blocks.release(sequence.held - full, full - number(&sequence.table), &sequence.table);
             }
+            Blocks::Identified(blocks) => blocks.release(&sequence.table),
         }
+        sequence.table.clear();
+        (sequence.held, sequence.registered) = (0, 0);
     }
 }
 
@@ -124,4 +185,8 @@ pub(super) fn hash_of(sequence: &mut Sequence, block: u32, size: u32) -> u64 {
         sequence.hashes.push(hash);
     }
     sequence.hashes[block as usize]
+}
+
+fn number(table: &[BlockId]) -> u32 {
+    u32::try_from(table.len()).expect("blocks are numbered by u32")
 }

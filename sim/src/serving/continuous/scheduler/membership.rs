@@ -1,5 +1,6 @@
 //! In and out of the running list and the group of steady decodes.
 
+use super::super::blocks::Blocks;
 use super::super::sequence::{Key, Status};
 use super::Scheduler;
 use super::batch::Entry;
@@ -15,7 +16,12 @@ impl Scheduler {
                 && wants_one
                 && sequence.computed <= sequence.last_useful()
             {
-                self.group.join(key, sequence);
+                let watch = match &self.blocks {
+                    Blocks::Counted { .. } => false,
+                    Blocks::Cached(_) => sequence.registered < sequence.shared,
+                    Blocks::Identified(_) => true,
+                };
+                self.group.join(key, sequence, watch);
                 self.irregular.retain(|other| *other != key);
             }
         }
@@ -34,7 +40,7 @@ impl Scheduler {
         let sequence = &self.sequences[key];
         let computed = self.group.computed(sequence);
         let length = self.known_length(sequence);
-        let held = self.blocks_of(computed);
+        let (held, full) = (self.blocks_of(computed), self.full(sequence, 0));
         let since = sequence.steady_since;
         for batch in self.in_flight.iter_mut().filter(|batch| since <= batch.clock) {
             batch.steady -= 1;
@@ -44,7 +50,7 @@ impl Scheduler {
         sequence.computed = computed;
         sequence.length = length;
         sequence.placeholders = u32::from(self.config.async_scheduling);
-        sequence.held = held;
+        (sequence.held, sequence.registered) = (held, full);
         sequence.is_prefill_chunk = false;
         sequence.last_token = Some(self.last_update);
         self.group.leave(key, sequence);
@@ -55,7 +61,9 @@ impl Scheduler {
 
     /// Writes down what a steady sequence knows through the group after its last step (sync scheduling).
     pub(super) fn leave_group_finished(&mut self, key: Key) {
+        let full = self.full(&self.sequences[key], 0);
         let sequence = &mut self.sequences[key];
+        sequence.registered = full;
         sequence.computed = self.group.computed(sequence);
         sequence.length = sequence.computed + 1;
         sequence.held = sequence.computed.div_ceil(self.config.block_size);
@@ -64,10 +72,11 @@ impl Scheduler {
 
     /// Takes a sequence out of the running list, steady or not, its blocks still held.
     pub(super) fn leave_running(&mut self, key: Key) {
-        let held = self.held(&self.sequences[key]);
-        let sequence = &mut self.sequences[key];
+        let sequence = &self.sequences[key];
         if sequence.steady {
-            sequence.held = held;
+            let known = (self.held(sequence), self.full(sequence, 0));
+            let sequence = &mut self.sequences[key];
+            (sequence.held, sequence.registered) = known;
             self.group.leave(key, sequence);
         } else if let Some(place) = self.irregular.iter().position(|other| *other == key) {
             self.irregular.remove(place);

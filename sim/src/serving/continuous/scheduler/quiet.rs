@@ -1,6 +1,5 @@
 //! Many steps at once.
 
-use super::super::blocks::Blocks;
 use super::batch::Batch;
 use super::{Blocked, Scheduler};
 
@@ -36,15 +35,16 @@ impl Scheduler {
         if steps == 0 {
             return;
         }
-        if let Blocks::Counted { free, .. } = &mut self.blocks {
+        if self.group.watched() == 0 {
             let needed = self.group.blocks_for(steps);
-            *free -= u32::try_from(needed).expect("quiet steps fit into the free blocks");
+            self.take_for_group(u32::try_from(needed).expect("quiet steps fit into the free blocks"));
             self.group.advance(steps);
         } else {
             for _ in 0..steps {
+                self.take_for_group(self.group.due(0));
                 let turns = self.group_turns();
                 for (_, key, _) in &turns {
-                    self.allocate(*key, 1);
+                    self.take_turn(*key);
                 }
                 self.turns = turns;
                 self.group.advance(1);

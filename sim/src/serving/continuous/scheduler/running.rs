@@ -1,6 +1,5 @@
 //! The running pass: who of those that run computes how much, and who is preempted for it.
 
-use super::super::blocks::Blocks;
 use super::super::config::QueuePolicy;
 use super::super::sequence::{Key, Sequence, Status};
 use super::batch::{Batch, add_to_shape};
@@ -53,8 +52,8 @@ impl Scheduler {
         batch.shape.decode_sequences = self.group.len();
         batch.shape.decode_context = self.group.context();
         let irregular = std::mem::take(&mut self.irregular);
-        if let Blocks::Counted { free, .. } = &mut self.blocks {
-            *free -= self.group.due(0);
+        self.take_for_group(self.group.due(0));
+        if self.group.watched() == 0 {
             for key in &irregular {
                 left -= self.schedule_running(*key, pass, left, batch);
             }
@@ -67,9 +66,7 @@ impl Scheduler {
             for (_, key, turn) in &turns {
                 match turn {
                     Turn::Individual => left -= self.schedule_running(*key, pass, left, batch),
-                    Turn::Steady => {
-                        self.allocate(*key, 1);
-                    }
+                    Turn::Steady => self.take_turn(*key),
                 }
             }
             self.turns = turns;
@@ -189,9 +186,11 @@ impl Scheduler {
     /// Frees a victim's blocks and puts it back into the waiting queue.
     fn preempt(&mut self, victim: Key, scheduled: bool, batch: &mut Batch) {
         if self.sequences[victim].steady {
-            let grown = self.blocks_of(self.group.computed(&self.sequences[victim]) + u32::from(scheduled));
+            let scheduled = u32::from(scheduled);
+            let grown = self.blocks_of(self.group.computed(&self.sequences[victim]) + scheduled);
+            let full = self.full(&self.sequences[victim], scheduled);
             self.leave_group(victim);
-            self.sequences[victim].held = grown;
+            (self.sequences[victim].held, self.sequences[victim].registered) = (grown, full);
         }
         self.leave_running(victim);
         self.register_private(victim);
