@@ -403,6 +403,13 @@ impl Fleet {
         Some(node.name.clone())
     }
 
+    /// Whether the provider has said that it takes a node back.
+    #[must_use]
+    pub fn is_told(&self, id: NodeId) -> bool {
+        let entity = self.index().nodes.get(&id);
+        entity.and_then(|entity| self.world.get::<Node>(*entity)).is_some_and(|node| node.reclaim.is_some())
+    }
+
     /// The provider takes a node back: counts it. Its name, unless it is gone.
     pub fn interrupt(&mut self, id: NodeId) -> Option<String> {
         let entity = self.index().nodes.get(&id).copied()?;
