@@ -5,7 +5,8 @@
 //! | [`pods`] | which pods count: `groupPods` |
 //! | [`replicas`] | from one metric to a number of replicas: `replica_calculator.go` |
 //! | [`normalize`] | stabilisation, scaling policies, limits |
-//! | [`spec`] | what a user sets, with the defaults of the API |
+//! | [`settings`] | what it does, with the defaults of the API |
+//! | [`spec`] | what a user sets by our own keys |
 //! | [`manifest`] | `autoscaling/v2` and `v1` |
 //!
 //! and here the reconcile loop. All values are integer milli-units, and the arithmetic is Go's.
@@ -14,6 +15,7 @@ pub mod manifest;
 pub mod normalize;
 pub mod pods;
 pub mod replicas;
+pub mod settings;
 pub mod spec;
 
 use std::collections::BTreeMap;
