@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::fleet::Fleet;
 use crate::cluster::routing::Router;
 use crate::engine::{Calendar, Model, Phase, Waiter};
+use crate::scrape::exporter::front::FrontCounters;
 use crate::scrape::history::History;
 use crate::scrape::metrics_server::MetricsServer;
 use crate::scrape::signals::SignalBoard;
@@ -140,6 +141,8 @@ struct ServiceState {
     serial: u64,
     /// Requests in the system.
     population: TimeAverage,
+    /// What the exporters before it count.
+    front: FrontCounters,
 }
 
 /// Why a run cannot go on.

@@ -3,6 +3,7 @@
 mod cold_start;
 mod elasticity;
 mod energy;
+mod exporters;
 mod incidents;
 mod keda;
 mod knative;

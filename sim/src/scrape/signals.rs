@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use scaletwin_core::control::SignalScope;
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -65,12 +66,22 @@ pub struct ScrapedSeries {
     pub variants: Vec<Vec<(String, String)>>,
 }
 
+/// The labels that a scrape adds to the series of a target of this scope.
+#[must_use]
+pub const fn scraped_labels(scope: SignalScope) -> &'static [&'static str] {
+    match scope {
+        SignalScope::Replica => &["namespace", "service", "deployment", "pod"],
+        SignalScope::Deployment => &["namespace", "service", "deployment"],
+        SignalScope::Service => &["namespace", "service"],
+    }
+}
+
 /// The labels that the scrape adds to the series of a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetLabels {
     /// What the labels are of.
     pub subject: Subject,
-    /// The labels: `pod`, `deployment`, `service`, `namespace`.
+    /// The labels: those of [`scraped_labels`], and what series of some exporters say besides, such as the model.
     pub labels: Vec<(String, String)>,
 }
 
