@@ -21,8 +21,8 @@ pub mod spec;
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, MetricQuery, Needs, Observation, Policy, Reading, Reason, Schedule, Scope,
-    State, StateMismatch, TargetName, TargetView, Values,
+    Action, Decision, MetricQuery, Needs, Observation, Policy, Reading, Reason, Schedule, State,
+    StateMismatch, TargetName, TargetView, Values,
 };
 use scaletwin_core::units::Time;
 use scaletwin_core::units::exact::Exact;
@@ -330,12 +330,7 @@ impl Policy for Hpa {
     fn needs(&self) -> Needs {
         let metrics: Vec<MetricQuery> =
             self.settings.metrics.iter().map(|source| source.query(&self.target)).collect();
-        Needs {
-            scope: Scope { targets: vec![self.target.clone()], metrics, nodes: false },
-            schedule: self.schedule,
-            pokes: Vec::new(),
-            writes: vec![Aspect::Replicas(self.target.clone())],
-        }
+        Needs::of_replicas(&self.target, metrics, self.schedule)
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, Launch, Needs, NodesView, Observation, Offer, PokeKind, Policy, Reason,
-    Resources, Schedule, Scope, State, StateMismatch,
+    Action, Decision, Launch, Needs, NodesView, Observation, Offer, Policy, Reason, Resources, Schedule,
+    State, StateMismatch,
 };
 use scaletwin_core::input::{At, Period};
 use scaletwin_core::units::{Span, Time};
@@ -114,12 +114,7 @@ impl NodeProvisioner {
 
 impl Policy for NodeProvisioner {
     fn needs(&self) -> Needs {
-        Needs {
-            scope: Scope { nodes: true, ..Scope::default() },
-            schedule: self.schedule,
-            pokes: vec![PokeKind::PendingPods],
-            writes: vec![Aspect::Nodes(self.cluster.clone())],
-        }
+        Needs::of_nodes(&self.cluster, self.schedule)
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
