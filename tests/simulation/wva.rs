@@ -144,7 +144,7 @@ policy:
       metrics: [{external: {metric: wva_desired_replicas, selector: {variant_name: main}, average_value: 1}}]
       behavior: {scale_down: {stabilization_window: 0s}}
 ";
-    let record = record(&text);
+    let record = record(text);
     let (scaled, wanted) = set(&record);
     assert_eq!(wanted, [(0.0, 1), (180.0, 0), (400.5, 1), (510.0, 0)]);
     assert_eq!(scaled, [(195.0, 0), (400.5, 1), (525.0, 0)]);
