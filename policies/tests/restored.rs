@@ -82,6 +82,7 @@ fn dynamo() -> Box<dyn Policy> {
         isl: 100.0,
         kv_cache_usage: "kv".into(),
         queue_length: "queue".into(),
+        throughput: None,
     };
     Box::new(Dynamo::new(target(), settings, schedule()))
 }

@@ -168,7 +168,9 @@ pub(super) fn dynamo(
         isl: f64::from(spec.isl.0),
         kv_cache_usage,
         queue_length,
+        throughput: spec.throughput.as_ref().map(|throughput| throughput.value.settings()),
     };
+    super::rules::bound(spec.throughput.iter().map(|at| &at.value.requests), seen, problems);
     (problems.len() == before).then(|| CheckedController {
         name: format!("dynamo-planner/{target}"),
         place: place.clone(),
