@@ -65,8 +65,10 @@ impl World {
         let serving = self.state.replicas.get(id)?;
         let pod = self.fleet.replica_name(id)?;
         let mut labels = self.deployment_labels(serving.deployment as usize);
-        labels.push(("pod".to_owned(), pod.clone()));
-        labels.push(("replica".to_owned(), pod));
+        if self.board.says("replica") {
+            labels.push(("replica".to_owned(), pod.clone()));
+        }
+        labels.push(("pod".to_owned(), pod));
         Some(TargetLabels { subject: Subject::Replica(id.0), labels })
     }
 
@@ -78,18 +80,19 @@ impl World {
             ("service".to_owned(), service.clone()),
             ("deployment".to_owned(), settings.name.clone()),
         ];
-        // What a series has of these, its signal says.
-        let named = |names: &[&str], value: &String| -> Vec<(String, String)> {
-            names.iter().map(|name| ((*name).to_owned(), value.clone())).collect()
+        // Which series has which of these, its signal says.
+        let mut add = |names: &[&str], value: &str| {
+            let said = names.iter().filter(|name| self.board.says(name));
+            labels.extend(said.map(|name| ((*name).to_owned(), value.to_owned())));
         };
         if let EngineSettings::Continuous { model, .. } | EngineSettings::Dynamic { model, .. } = engine {
-            labels.extend(named(&["model_name", "model", "target_model_name"], model));
+            add(&["model_name", "model", "target_model_name"], model);
         }
         if let EngineSettings::Continuous { config, .. } = engine {
-            labels.extend(named(&["num_gpu_blocks"], &config.num_gpu_blocks.to_string()));
-            labels.extend(named(&["block_size"], &config.block_size.to_string()));
+            add(&["num_gpu_blocks"], &config.num_gpu_blocks.to_string());
+            add(&["block_size"], &config.block_size.to_string());
         }
-        labels.extend(named(&SERVICE_LABELS, service));
+        add(&SERVICE_LABELS, service);
         labels
     }
 
