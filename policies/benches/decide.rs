@@ -69,34 +69,29 @@ fn decides(
     });
 }
 
-/// On CPU utilization and on a metric of pods, in a steady state.
+/// On CPU utilization, and on a metric of pods, in a steady state.
 fn hpa(criterion: &mut Criterion) {
     let metric = || MetricName { name: "running".into(), selector: Default::default() };
-    let settings = HpaSettings {
-        min_replicas: 1,
-        max_replicas: 2 * PODS,
-        metrics: vec![
-            MetricSource::Resource {
-                resource: Resource::Cpu,
-                container: None,
-                target: ResourceTarget::Utilization(70),
-            },
-            MetricSource::Pods { metric: metric(), average_value: 16_000 },
-        ],
-        behavior: None,
+    let cpu = MetricSource::Resource {
+        resource: Resource::Cpu,
+        container: None,
+        target: ResourceTarget::Utilization(70),
     };
+    let pods = MetricSource::Pods { metric: metric(), average_value: 16_000 };
     let values = |milli: i64| {
         let sample = Sample { milli, at: Time::ZERO + Span::from_secs(590), window: Span::from_secs(15) };
         let by_pod = (0..PODS).map(|_| Some(sample)).collect();
         Reading::Known(Values::Pods(PodValues { by_pod, unlisted: Vec::new() }))
     };
     let mut seen = seen();
-    let cpu = MetricQuery::Resource { target: target(), resource: Resource::Cpu, container: None };
-    seen.metrics =
-        vec![(cpu, values(700)), (MetricQuery::Pods { target: target(), metric: metric() }, values(16_000))];
+    seen.metrics = vec![(cpu.query(&target()), values(700)), (pods.query(&target()), values(16_000))];
     let period = Span::from_secs(15);
-    let hpa = Hpa::new(target(), settings, ControllerSettings::default(), Schedule::every(period));
-    decides(criterion, "hpa with two metrics", hpa, seen, period);
+    for (name, metric) in [("hpa on cpu", cpu), ("hpa on a metric of pods", pods)] {
+        let settings =
+            HpaSettings { min_replicas: 1, max_replicas: 2 * PODS, metrics: vec![metric], behavior: None };
+        let hpa = Hpa::new(target(), settings, ControllerSettings::default(), Schedule::every(period));
+        decides(criterion, name, hpa, seen.clone(), period);
+    }
 }
 
 /// Both halves of a ScaledObject.

@@ -87,7 +87,7 @@ pub fn policies() -> Vec<Entry> {
         ),
         entry(
             "dynamo-planner",
-            "NVIDIA Dynamo planner 1.6.1: its load loop without latency targets",
+            "NVIDIA Dynamo planner 1.6.1: its load loop without latency targets (throughput is from source)",
             Label::Verified,
             DynamoSpec::fields(),
         ),

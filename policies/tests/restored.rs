@@ -67,7 +67,8 @@ fn wva(tokens: Option<Capacities>) -> Box<dyn Policy> {
         output_tokens: None,
     };
     let variants = vec![VariantSettings { target: target(), cost: 10.0, kv_tokens: 10_000 }];
-    let settings = WvaSettings { variants, thresholds: Thresholds::default(), metrics, tokens };
+    let settings =
+        WvaSettings { variants, thresholds: Thresholds::default(), metrics, tokens, requests: None };
     Box::new(Wva::new(settings, schedule()))
 }
 
@@ -81,6 +82,7 @@ fn dynamo() -> Box<dyn Policy> {
         isl: 100.0,
         kv_cache_usage: "kv".into(),
         queue_length: "queue".into(),
+        throughput: None,
     };
     Box::new(Dynamo::new(target(), settings, schedule()))
 }

@@ -50,6 +50,7 @@ use crate::cluster::entities::NodeId;
 use crate::cluster::fleet::Fleet;
 use crate::cluster::routing::Router;
 use crate::engine::{Calendar, Model, Phase, Waiter};
+use crate::scrape::exporter::front::FrontCounters;
 use crate::scrape::history::History;
 use crate::scrape::metrics_server::MetricsServer;
 use crate::scrape::signals::SignalBoard;
@@ -155,6 +156,8 @@ struct ServiceState {
     serial: u64,
     /// Requests in the system.
     population: TimeAverage,
+    /// What the exporters before it count.
+    front: FrontCounters,
 }
 
 /// Why a run cannot go on.

@@ -367,3 +367,11 @@ fn a_controller_is_there_once() {
     let keda = "    - {kind: keda, target: web, min_replicas: 1, triggers: [{cpu: {utilization: 50}}]}\n";
     refused_text(&policy(&keda.repeat(2)), &[], &["there is a controller keda-hpa/web/main already"]);
 }
+
+#[test]
+fn two_autoscalers_of_the_same_nodes_are_refused() {
+    let clusters = "clusters: [{name: here, node_pools: [{name: p, instance_type: g6.xlarge, nodes: {min: 1, max: 2}}]}]\n";
+    let both = "policy: {controllers: [{kind: cluster-autoscaler}, {kind: karpenter}]}\n";
+    let expected = ["cluster-autoscaler/here and karpenter/here both write the nodes of here", "remove one"];
+    refused_text(&format!("{SMALL}{clusters}{both}"), &[], &expected);
+}

@@ -1,8 +1,10 @@
 //! No input makes a reader panic. The fuzz targets in `fuzz/` look further; this runs everywhere.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use scaletwin_policies::registry::examples::manifest;
 use scaletwin_scenarios::{Scenario, library};
 use scaletwin_sim::traffic::trace::{FORMATS, LogFields, Reading, TraceFormat, TraceReader};
 
@@ -57,12 +59,30 @@ fn damaged(text: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
+/// Manifests that are whole, by the kind of policy that reads them.
+static MANIFESTS: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
+    let examples = ["hpa", "keda", "kserve"].into_iter().filter_map(|kind| Some((kind, manifest(kind)?.0)));
+    let kind = |entry: &library::Entry| if entry.name.contains("keda") { "keda" } else { "hpa" };
+    examples.chain(library::MANIFESTS.iter().map(|entry| (kind(entry), entry.text))).collect()
+});
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_scenarios_are_read_or_refused(text in damaged(library::LIBRARY[0].text)) {
         let _ = Scenario::parse("damaged.yaml", &text, Path::new(""));
+    }
+
+    /// The library's own, and the example of each policy that takes a manifest.
+    #[test]
+    fn damaged_manifests_are_read_or_refused(
+        (kind, text) in prop::sample::select(MANIFESTS.to_vec()).prop_flat_map(|(kind, text)| (Just(kind), damaged(text))),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("m.yaml"), text).expect("a file");
+        let scenario = format!("services: [{{name: web, deployments: [{{name: main, engine: {{kind: concurrency, limit: 2, service_time: 1s}}}}]}}]\ntraffic: [{{name: a, requests: 1, arrivals: {{constant: {{rate: 1/s}}}}}}]\npolicy: {{controllers: [{{kind: {kind}, target: web, manifest: m.yaml}}]}}\n");
+        let _ = Scenario::parse("s.yaml", &scenario, folder.path());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod budgets;
 mod cold_start;
 mod elasticity;
 mod energy;
+mod exporters;
 mod failures;
 mod incidents;
 mod keda;

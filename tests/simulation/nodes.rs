@@ -16,6 +16,10 @@
 //! cheaper; that holds for 15 s; at 205 s it is refused again. At 385 s, 3 minutes later, it is planned again, and made at
 //! 400 s: the spot node is ready at 460 s, the other is drained, and gone seconds later. The spot node is taken back 10 minutes after it was ready, with two
 //! minutes' notice: told at 940 s. The next batch ends at 941 s.
+//!
+//! **A reclaim during consolidation.** The same up to 400 s, and no spot capacity from 430 s on: the node that comes in place of the
+//! other is told to go before it is ready, and lives for 30 s and its notice of 120 s. The other one takes pods again and stays: from 2 s
+//! to the end. Its replica is ready at 92 s, and nobody who comes later waits.
 
 use scaletwin_core::control::Action;
 use scaletwin_core::model::Snapshot;
@@ -138,6 +142,24 @@ fn karpenter_moves_to_spot_when_it_can_be_had_and_on_when_it_is_taken_back() {
     assert!(record.decisions.contains("the provider has no capacity for cheap"));
     let requests = &record.summary.services[0].requests;
     assert_eq!((requests.failed, requests.completed), (0, requests.arrived));
+}
+
+#[test]
+fn a_node_whose_replacement_is_taken_back_before_it_is_ready_stays() {
+    let back =
+        "{notice: 2m, available: [{from: 0s, nodes: 0}, {from: 5m, nodes: 5}, {from: 430s, nodes: 0}]}";
+    let record = record(&scenario(1, back, 0, KARPENTER));
+    let list = launches(&record);
+    assert_eq!(list[3], (400.0, "dear-0 by cheap".to_owned()));
+    assert!(list[4..].iter().all(|(_, what)| what == "dear-0 by cheap"), "it is tried again: {list:?}");
+    let [cheap, dear] = &record.summary.node_pools[..] else { panic!("two pools") };
+    assert_eq!(cheap.interruptions, Some(1));
+    assert!((cheap.node_hours * 3600.0 - 150.0).abs() < 1e-6, "{}", cheap.node_hours);
+    assert!((dear.node_hours * 3600.0 - 1198.0).abs() < 1e-6, "{}", dear.node_hours);
+    let one = &record.summary.services[0];
+    assert_eq!(one.requests.completed, one.requests.arrived);
+    let longest = one.e2e_seconds.as_ref().and_then(|e2e| e2e.max).expect("requests that completed");
+    assert!(longest < 94.0, "only those of the start wait: {longest}");
 }
 
 #[test]

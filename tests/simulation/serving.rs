@@ -75,3 +75,18 @@ fn the_recommender_says_what_pods_should_request_and_changes_nothing() {
     assert!(last.contains("\"target_memory_bytes\":5368709120.0"), "{last}");
     assert!(record.decisions.lines().next().expect("a first look").contains("NoSamples"));
 }
+
+/// Four requests a second, sixteen from 100.5 s to 400 s, and a replica serves 2.1 of them. Each 180 s the planner sees those of the
+/// 180 s up to 20 s before: at 180 s 640 and 714, 7.5 a second; at 360 s 16 a second; at 540 s 720 and 720, 8 a second.
+#[test]
+fn the_throughput_loop_of_dynamo_buys_what_the_last_interval_needed() {
+    let throughput = "{requests: started, engine_requests_per_second: 2.1}";
+    let controller = format!(
+        "{{kind: dynamo-planner, target: web, offset: 0s, max_kv_tokens: 1000, max_gpu_budget: -1, \
+         kv_cache_usage: requests, queue_length: requests, throughput: {throughput}}}"
+    );
+    let started =
+        "  started: {promql: 'sum(increase(dynamo_component_router_requests_started_total[180s]))'}";
+    let text = web(&controller).replace("policy:", &format!("{started}\npolicy:"));
+    assert_eq!(scaled(&record(&text)), [(180.0, 4), (360.0, 8), (540.0, 4)]);
+}

@@ -107,3 +107,46 @@ fn a_selector_that_no_variant_has_finds_nothing() {
     assert!(record.decisions.contains("FailedGetExternalMetric"));
     assert!(!record.decisions.contains("ValidMetricFound"));
 }
+
+/// Four clients up to 100 s, and again from 400.5 s to 420 s. Answered in the last minute: some up to the look of 150 s, none at
+/// 180 s, where WVA wants none. The HPA sees that at 195 s. At 400.5 s a request is held: WVA brings one replica up itself, ready at
+/// 443.5 s; the four are answered at 444.5 s. At 480 s that was within a minute, at 510 s it was not, and the HPA follows at 525 s.
+#[test]
+fn it_scales_to_zero_when_nobody_asks_and_from_zero_by_itself() {
+    let text = "
+name: zero
+seed: 3
+duration: 600s
+end: cut
+services:
+  - name: web
+    queue: {}
+    deployments:
+      - {name: main, engine: {kind: concurrency, limit: 1000, service_time: 1s}, cold_start: 43s}
+traffic:
+  - {name: first, until: 100s, clients: {count: 4}}
+  - {name: second, from: 400500ms, until: 420s, clients: {count: 4}}
+scrape: {interval: 1s, lag: 0s}
+signals:
+  requests: {series: envoy_cluster_upstream_rq_active, per: pod}
+  no_cache: {series: http_requests_total, match: {status: 4xx}, per: pod}
+  answered: {promql: 'sum(increase(http_requests_total{status=\"2xx\"}[1m]))'}
+  wva_desired_replicas: {series: wva_desired_replicas}
+policy:
+  controllers:
+    - {kind: wva, variants: [{target: web}], offset: 0s, kv_cache_usage: no_cache, queue_length: requests,
+       queue_length_threshold: 10, scale_to_zero: {requests: answered}}
+    - kind: hpa
+      target: web
+      min_replicas: 0
+      max_replicas: 10
+      controller: {offset: 0s, scale_to_zero: true}
+      metrics: [{external: {metric: wva_desired_replicas, selector: {variant_name: main}, average_value: 1}}]
+      behavior: {scale_down: {stabilization_window: 0s}}
+";
+    let record = record(text);
+    let (scaled, wanted) = set(&record);
+    assert_eq!(wanted, [(0.0, 1), (180.0, 0), (400.5, 1), (510.0, 0)]);
+    assert_eq!(scaled, [(195.0, 0), (400.5, 1), (525.0, 0)]);
+    assert_eq!(record.summary.services[0].requests.unfinished, 0);
+}

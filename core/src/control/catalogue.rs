@@ -3,7 +3,11 @@
 //! Names, types, labels, buckets and the instant at which each counter moves are those of vLLM 0.33, cAdvisor 0.60,
 //! kube-state-metrics 2.20, dcgm-exporter 4.8, Istio 1.31, prometheus-fastapi-instrumentator 8 and llm-d's WVA 0.5, read
 //! in their sources; the KEDA HTTP add-on 0.11 by its documentation; those of Triton's core of June 2026. The simulator
-//! exposes these; the live bridge asks for them.
+//! exposes these; the live bridge asks for them. Servers other than vLLM are in [`servers`], what stands before replicas
+//! in [`front`].
+
+mod front;
+mod servers;
 
 /// What a signal is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +27,8 @@ pub enum Scope {
     Replica,
     /// One scale target.
     Deployment,
+    /// One service: what stands before its replicas shows it, whether there are any or not.
+    Service,
 }
 
 /// A signal.
@@ -91,6 +97,15 @@ const ENVOY_MS: &[f64] = &[
     3.6e6,
 ];
 
+/// Buckets of Knative's queue-proxy, seconds. Answers of LLMs are above the last.
+const INVOCATION: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Buckets of Knative's queue-proxy up to 1.18, milliseconds.
+const REVISION_MS: &[f64] = &[
+    5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0, 450.0, 500.0, 600.0,
+    700.0, 800.0, 900.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5,
+];
+
+const RAY: &[&str] = &["application", "replica"];
 const VLLM: &[&str] = &["model_name", "engine"];
 const TRITON: &[&str] = &["model", "version"];
 
@@ -126,11 +141,42 @@ const PENDING: Signal = Signal {
 };
 
 /// All signals that the simulator exposes.
-pub const CATALOGUE: &[Signal] = &[
+pub const CATALOGUE: &[Signal] =
+    &joined::<{ FIRST.len() + servers::SIGNALS.len() + front::SIGNALS.len() }>([
+        FIRST,
+        servers::SIGNALS,
+        front::SIGNALS,
+    ]);
+
+/// Several lists as one.
+const fn joined<const N: usize>(lists: [&[Signal]; 3]) -> [Signal; N] {
+    let mut all = [PENDING; N];
+    let (mut list, mut to) = (0, 0);
+    while list < lists.len() {
+        let mut from = 0;
+        while from < lists[list].len() {
+            all[to] = lists[list][from];
+            to += 1;
+            from += 1;
+        }
+        list += 1;
+    }
+    all
+}
+
+/// vLLM, Triton, meshes, the node's exporters, Kubernetes, and what a replica of Knative or Ray Serve shows.
+const FIRST: &[Signal] = &[
     PENDING,
     replica("vllm:num_requests_running", Kind::Gauge, "requests", VLLM, "after each engine step"),
     replica("vllm:num_requests_waiting", Kind::Gauge, "requests", VLLM, "after each engine step"),
     replica("vllm:kv_cache_usage_perc", Kind::Gauge, "share, 0 to 1", VLLM, "after each engine step"),
+    replica(
+        "vllm:cache_config_info",
+        Kind::Gauge,
+        "1",
+        &["engine", "num_gpu_blocks", "block_size"],
+        "never: its labels are the figures",
+    ),
     replica("vllm:prefix_cache_queries_total", Kind::Counter, "tokens", VLLM, "when a request is admitted"),
     replica("vllm:prefix_cache_hits_total", Kind::Counter, "tokens", VLLM, "when a request is admitted"),
     replica("vllm:num_preemptions_total", Kind::Counter, "preemptions", VLLM, "when a request is preempted"),
@@ -329,6 +375,35 @@ pub const CATALOGUE: &[Signal] = &[
         "share, 0 to 1",
         &["gpu"],
         "achieved share of memory bandwidth in the sample period",
+    ),
+    replica("ray_serve_replica_processing_queries", Kind::Gauge, "requests", RAY, "at once: requests in it"),
+    replica(
+        "ray_serve_deployment_request_counter_total",
+        Kind::Counter,
+        "requests",
+        RAY,
+        "when a request is answered",
+    ),
+    replica(
+        "ray_serve_deployment_processing_latency_ms",
+        Kind::Histogram(front::RAY_MS),
+        "milliseconds",
+        RAY,
+        "when a request is answered",
+    ),
+    replica(
+        "kn_serving_invocation_duration_seconds",
+        Kind::Histogram(INVOCATION),
+        "seconds",
+        &["http_response_status_code", "kn_service_name"],
+        "when a request is answered",
+    ),
+    replica(
+        "revision_app_request_latencies",
+        Kind::Histogram(REVISION_MS),
+        "milliseconds",
+        &["response_code", "response_code_class", "service_name"],
+        "when a request is answered",
     ),
     deployment("kube_deployment_spec_replicas", "when the target is scaled"),
     deployment("kube_deployment_status_replicas", "when a pod comes or goes"),

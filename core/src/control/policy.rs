@@ -84,6 +84,30 @@ pub struct Needs {
     pub writes: Vec<Aspect>,
 }
 
+impl Needs {
+    /// Those of a node autoscaler: it sees the nodes and may change those of `cluster`, and a pod without a node wakes it.
+    #[must_use]
+    pub fn of_nodes(cluster: &str, schedule: Schedule) -> Needs {
+        Needs {
+            scope: Scope { nodes: true, ..Scope::default() },
+            schedule,
+            pokes: vec![PokeKind::PendingPods],
+            writes: vec![Aspect::Nodes(cluster.to_owned())],
+        }
+    }
+
+    /// Those of an autoscaler of one target: it sees the target and these metrics, and may change its replicas.
+    #[must_use]
+    pub fn of_replicas(target: &TargetName, metrics: Vec<MetricQuery>, schedule: Schedule) -> Needs {
+        Needs {
+            scope: Scope { targets: vec![target.clone()], metrics, nodes: false },
+            schedule,
+            pokes: Vec::new(),
+            writes: vec![Aspect::Replicas(target.clone())],
+        }
+    }
+}
+
 /// What has to be seen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scope {

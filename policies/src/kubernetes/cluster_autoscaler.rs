@@ -24,8 +24,8 @@ pub mod spec;
 use std::collections::{BTreeMap, BTreeSet};
 
 use scaletwin_core::control::{
-    Action, Aspect, Cause, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, Poke, PokeKind,
-    Policy, Reason, Schedule, Scope, State, StateMismatch,
+    Action, Cause, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, Poke, Policy, Reason,
+    Schedule, State, StateMismatch,
 };
 use scaletwin_core::random::Component;
 use scaletwin_core::units::{Span, Time};
@@ -272,12 +272,7 @@ fn answers(node: &NodeView) -> bool {
 
 impl Policy for ClusterAutoscaler {
     fn needs(&self) -> Needs {
-        Needs {
-            scope: Scope { nodes: true, ..Scope::default() },
-            schedule: self.schedule,
-            pokes: vec![PokeKind::PendingPods],
-            writes: vec![Aspect::Nodes(self.cluster.clone())],
-        }
+        Needs::of_nodes(&self.cluster, self.schedule)
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

@@ -5,7 +5,8 @@
 //! | [`pods`] | which pods count: `groupPods` |
 //! | [`replicas`] | from one metric to a number of replicas: `replica_calculator.go` |
 //! | [`normalize`] | stabilisation, scaling policies, limits |
-//! | [`spec`] | what a user sets, with the defaults of the API |
+//! | [`settings`] | what it does, with the defaults of the API |
+//! | [`spec`] | what a user sets by our own keys |
 //! | [`manifest`] | `autoscaling/v2` and `v1` |
 //!
 //! and here the reconcile loop. All values are integer milli-units, and the arithmetic is Go's.
@@ -14,13 +15,14 @@ pub mod manifest;
 pub mod normalize;
 pub mod pods;
 pub mod replicas;
+pub mod settings;
 pub mod spec;
 
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, MetricQuery, Needs, Observation, Policy, Reading, Reason, Schedule, Scope,
-    State, StateMismatch, TargetName, TargetView, Values,
+    Action, Decision, MetricQuery, Needs, Observation, Policy, Reading, Reason, Schedule, State,
+    StateMismatch, TargetName, TargetView, Values,
 };
 use scaletwin_core::units::Time;
 use scaletwin_core::units::exact::Exact;
@@ -328,12 +330,7 @@ impl Policy for Hpa {
     fn needs(&self) -> Needs {
         let metrics: Vec<MetricQuery> =
             self.settings.metrics.iter().map(|source| source.query(&self.target)).collect();
-        Needs {
-            scope: Scope { targets: vec![self.target.clone()], metrics, nodes: false },
-            schedule: self.schedule,
-            pokes: Vec::new(),
-            writes: vec![Aspect::Replicas(self.target.clone())],
-        }
+        Needs::of_replicas(&self.target, metrics, self.schedule)
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

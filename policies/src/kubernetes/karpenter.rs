@@ -22,8 +22,8 @@ pub mod spec;
 use std::collections::{BTreeMap, BTreeSet};
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, PokeKind, Policy,
-    Reason, Schedule, Scope, State, StateMismatch,
+    Action, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, Policy, Reason, Schedule,
+    State, StateMismatch,
 };
 use scaletwin_core::units::{Civil, Span, Time};
 use serde::{Deserialize, Serialize};
@@ -452,12 +452,7 @@ fn digest(node: &NodeView) -> u64 {
 
 impl Policy for Karpenter {
     fn needs(&self) -> Needs {
-        Needs {
-            scope: Scope { nodes: true, ..Scope::default() },
-            schedule: self.schedule,
-            pokes: vec![PokeKind::PendingPods],
-            writes: vec![Aspect::Nodes(self.cluster.clone())],
-        }
+        Needs::of_nodes(&self.cluster, self.schedule)
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

@@ -16,6 +16,7 @@ pub mod activation;
 pub mod adapter;
 pub mod formula;
 pub mod manifest;
+mod scalers;
 pub mod spec;
 pub mod trigger;
 

@@ -22,8 +22,8 @@ pub mod spec;
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Cause, Decision, Load, LoadSample, MetricQuery, Needs, Observation, PokeKind, Policy,
-    Reading, Reason, Schedule, Scope, State, StateMismatch, TargetName, TargetView, Values,
+    Action, Cause, Decision, Load, LoadSample, MetricQuery, Needs, Observation, PokeKind, Policy, Reading,
+    Reason, Schedule, State, StateMismatch, TargetName, TargetView, Values,
 };
 use scaletwin_core::units::exact::Exact;
 use scaletwin_core::units::{Span, Time};
@@ -200,12 +200,8 @@ fn samples(reading: Option<&Reading<Values>>) -> Option<&[LoadSample]> {
 
 impl Policy for Kpa {
     fn needs(&self) -> Needs {
-        Needs {
-            scope: Scope { targets: vec![self.target.clone()], metrics: vec![self.query()], nodes: false },
-            schedule: self.schedule,
-            pokes: vec![PokeKind::RequestAtZero],
-            writes: vec![Aspect::Replicas(self.target.clone())],
-        }
+        let needs = Needs::of_replicas(&self.target, vec![self.query()], self.schedule);
+        Needs { pokes: vec![PokeKind::RequestAtZero], ..needs }
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, PendingPod, PokeKind,
-    Policy, Reason, Resources, Schedule, Scope, State, StateMismatch,
+    Action, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, PendingPod, Policy, Reason,
+    Resources, Schedule, State, StateMismatch,
 };
 use scaletwin_core::input::{At, Period};
 use scaletwin_core::units::{Span, Time};
@@ -170,12 +170,7 @@ fn first_with_room(offers: Vec<Offer>, mut missing: usize) -> Vec<(String, u32)>
 
 impl Policy for NodeProvisioner {
     fn needs(&self) -> Needs {
-        Needs {
-            scope: Scope { nodes: true, ..Scope::default() },
-            schedule: self.schedule,
-            pokes: vec![PokeKind::PendingPods],
-            writes: vec![Aspect::Nodes(self.cluster.clone())],
-        }
+        Needs::of_nodes(&self.cluster, self.schedule)
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

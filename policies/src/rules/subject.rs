@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, MetricQuery, Needs, Observation, Reason, Schedule, Scope, TargetName,
-    TargetView,
+    Action, Decision, MetricQuery, Needs, Observation, Reason, Schedule, TargetName, TargetView,
 };
 use scaletwin_core::units::exact::Exact;
 
@@ -27,12 +26,7 @@ impl Subject {
     pub fn needs(&self) -> Needs {
         let query = |name: &String| MetricQuery::Signal { name: name.clone() };
         let metrics = self.signals.iter().map(query).collect();
-        Needs {
-            scope: Scope { targets: vec![self.target.clone()], metrics, nodes: false },
-            schedule: self.schedule,
-            writes: vec![Aspect::Replicas(self.target.clone())],
-            ..Needs::default()
-        }
+        Needs::of_replicas(&self.target, metrics, self.schedule)
     }
 
     /// The target's view.

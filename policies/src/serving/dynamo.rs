@@ -1,15 +1,17 @@
 //! The planner of NVIDIA Dynamo 1.6, in its modes without latency targets ("easy modes"), on an aggregated deployment.
 //!
-//! [`load`] is what the load loop wants for one role (equal to recorded decisions); here is the loop around it: it waits
-//! while replicas start or stop, and keeps to the fewest replicas and to the budget of GPUs.
+//! [`load`] is what the load loop wants for one role (equal to recorded decisions), [`throughput`] the loop that goes by
+//! expected traffic; here is the loop around them: it waits while replicas start or stop, and keeps to the fewest replicas
+//! and to the budget of GPUs.
 
 pub mod load;
+pub mod throughput;
 
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, MetricQuery, Needs, Observation, Policy, Reason, Schedule, Scope, State,
-    StateMismatch, TargetName, TargetView,
+    Action, Decision, MetricQuery, Needs, Observation, Policy, Reason, Schedule, State, StateMismatch,
+    TargetName, TargetView, Values,
 };
 use scaletwin_core::input::{At, Count, NonNegative, Period};
 use scaletwin_core::units::Span;
@@ -18,6 +20,7 @@ use serde::Serialize;
 
 use super::pods;
 use load::{Engine, Goal, Role, Thresholds, Workers};
+use throughput::{Memory, Throughput, ThroughputSpec};
 
 /// The metrics that it reads of each pod, unless others are named.
 pub const KV_CACHE_USAGE: &str = "vllm:kv_cache_usage_perc";
@@ -66,6 +69,8 @@ scaletwin_core::keys! {
         /// The metric with the requests that wait in a pod, bound under `signals` per pod. Default:
         /// `vllm:num_requests_waiting`.
         pub queue_length: Option<At<String>> = None,
+        /// The throughput loop. Default: it does not run, and the load loop does.
+        pub throughput: Option<At<ThroughputSpec>> = None,
     }
 }
 
@@ -88,21 +93,24 @@ pub struct DynamoSettings {
     pub kv_cache_usage: String,
     /// The metric with the requests that wait in a pod.
     pub queue_length: String,
+    /// The throughput loop, if it runs.
+    pub throughput: Option<Throughput>,
 }
 
-/// The planner of one deployment. It keeps nothing in mind between its looks.
+/// The planner of one deployment. Its load loop keeps nothing in mind between its looks.
 #[derive(Debug, Clone)]
 pub struct Dynamo {
     target: TargetName,
     settings: DynamoSettings,
     schedule: Schedule,
+    memory: Memory,
 }
 
 impl Dynamo {
     /// The planner with these settings for `target`, looking at these times.
     #[must_use]
     pub fn new(target: TargetName, settings: DynamoSettings, schedule: Schedule) -> Dynamo {
-        Dynamo { target, settings, schedule }
+        Dynamo { target, settings, schedule, memory: Memory::default() }
     }
 
     fn queries(&self) -> [MetricQuery; 2] {
@@ -143,7 +151,8 @@ impl Dynamo {
         match load::desired(Role::Aggregated, self.settings.goal, size, workers, engines) {
             Err(quiet) => (None, quiet.code()),
             Ok(desired) => {
-                let within = self.within_budget(desired.max(self.settings.min_endpoint));
+                let least = self.settings.min_endpoint.max(self.memory.lower_bound);
+                let within = self.within_budget(desired.max(least));
                 let code = match within.cmp(&ready) {
                     std::cmp::Ordering::Less => "scale_down",
                     std::cmp::Ordering::Equal => "no_change",
@@ -152,6 +161,44 @@ impl Dynamo {
                 (Some(within), code)
             }
         }
+    }
+
+    /// A prediction of the throughput loop where one is due: what it sets, unless it only bounds the load loop, and why.
+    fn predict(&mut self, seen: &Observation, current: i32) -> Option<(Option<i32>, Reason)> {
+        let throughput = self.settings.throughput.clone()?;
+        if !self.memory.is_due(seen.now, throughput.interval) {
+            return None;
+        }
+        let query = MetricQuery::Signal { name: throughput.requests.clone() };
+        let answer = seen.metric(&query).and_then(|reading| reading.known().ok());
+        let reason = |code: &str, figures| Reason {
+            target: Some(self.target.clone()),
+            subject: "throughput".into(),
+            code: code.into(),
+            figures,
+            ..Reason::default()
+        };
+        let values = answer.map(Values::floats).unwrap_or_default();
+        if values.is_empty() {
+            return Some((None, reason("no_traffic_data", BTreeMap::new())));
+        }
+        let requests: f64 = values.iter().sum();
+        let desired = throughput.desired(requests, current, self.settings.min_endpoint);
+        let figures = BTreeMap::from([
+            ("desired_replicas".to_owned(), Exact(f64::from(desired))),
+            ("requests".to_owned(), Exact(requests)),
+        ]);
+        if throughput.load_scaling {
+            let reason = reason("set_lower_bound", figures);
+            self.memory.lower_bound = desired;
+            return Some((None, reason));
+        }
+        Some((Some(self.within_budget(desired)), reason("scale", figures)))
+    }
+
+    /// Whether the load loop runs.
+    fn goes_by_load(&self) -> bool {
+        self.settings.throughput.as_ref().is_none_or(|throughput| throughput.load_scaling)
     }
 
     /// What the budget of GPUs leaves of `desired`; nothing where not even the fewest fit.
@@ -168,20 +215,44 @@ impl Dynamo {
 
 impl Policy for Dynamo {
     fn needs(&self) -> Needs {
-        Needs {
-            scope: Scope {
-                targets: vec![self.target.clone()],
-                metrics: self.queries().to_vec(),
-                nodes: false,
-            },
-            schedule: self.schedule,
-            pokes: Vec::new(),
-            writes: vec![Aspect::Replicas(self.target.clone())],
-        }
+        let requests = self.settings.throughput.iter().map(|throughput| throughput.requests.clone());
+        let traffic = requests.map(|name| MetricQuery::Signal { name });
+        let metrics = self.queries().into_iter().chain(traffic).collect();
+        Needs::of_replicas(&self.target, metrics, self.schedule)
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
         let Some(view) = seen.target(&self.target) else { return Decision::default() };
+        let predicted = self.predict(seen, view.spec_replicas);
+        let (mut set, mut reasons) = (None, Vec::new());
+        if let Some((desired, reason)) = predicted {
+            set = desired;
+            reasons.push(reason);
+        }
+        if self.goes_by_load() {
+            let (desired, reason) = self.by_load(seen, view);
+            set = set.or(desired);
+            reasons.push(reason);
+        }
+        let action = set
+            .filter(|desired| *desired != view.spec_replicas)
+            .map(|replicas| Action::SetReplicas { target: self.target.clone(), replicas });
+        Decision { actions: action.into_iter().collect(), reasons, wake_at: None }
+    }
+
+    fn save(&self) -> State {
+        State::of("dynamo-planner", 2, &self.memory)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<(), StateMismatch> {
+        self.memory = state.read("dynamo-planner", 2)?;
+        Ok(())
+    }
+}
+
+impl Dynamo {
+    /// What the load loop wants, and why.
+    fn by_load(&self, seen: &Observation, view: &TargetView) -> (Option<i32>, Reason) {
         let engines = self.engines(seen);
         let (desired, code) = self.plan(view, &engines);
         let tokens = |engine: &Engine| engine.queued_prefill + engine.scheduled_kv + engine.queued_kv;
@@ -200,18 +271,7 @@ impl Policy for Dynamo {
             figures,
             ..Reason::default()
         };
-        let action = desired
-            .filter(|desired| *desired != view.spec_replicas)
-            .map(|replicas| Action::SetReplicas { target: self.target.clone(), replicas });
-        Decision { actions: action.into_iter().collect(), reasons: vec![reason], wake_at: None }
-    }
-
-    fn save(&self) -> State {
-        State::of("dynamo-planner", 1, &())
-    }
-
-    fn restore(&mut self, state: &State) -> Result<(), StateMismatch> {
-        state.read("dynamo-planner", 1)
+        (desired, reason)
     }
 }
 
@@ -256,7 +316,7 @@ impl DynamoSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scaletwin_core::control::{Bounds, Point, Reading, Values};
+    use scaletwin_core::control::{Bounds, Point, Reading};
     use scaletwin_core::units::{Civil, Time};
 
     fn planner(budget: Option<i64>) -> Dynamo {
@@ -269,6 +329,7 @@ mod tests {
             isl: 1_000.0,
             kv_cache_usage: "kv".into(),
             queue_length: "queue".into(),
+            throughput: None,
         };
         Dynamo::new(TargetName::new("s/d"), settings, Schedule::every(Span::from_secs(5)))
     }
@@ -330,5 +391,51 @@ mod tests {
         assert_eq!(decided(Some(6), &full), (Some(3), "scale_up".into()));
         assert_eq!(decided(Some(5), &full), (None, "no_change".into()));
         assert_eq!(decided(Some(1), &full), (Some(0), "scale_down".into()), "not even the fewest fit");
+    }
+
+    #[test]
+    fn the_load_loop_does_not_go_below_what_traffic_needs() {
+        let mut planner = planner(None);
+        planner.settings.throughput = Some(Throughput {
+            requests: "requests".into(),
+            engine_requests_per_second: 1.0,
+            interval: Span::from_secs(180),
+            max_change: 8,
+            load_scaling: true,
+        });
+        // Hardly any load: one fewer of three, until three are needed for 2.5 requests a second.
+        let mut idle = seen(3, &[(0.2, 0.0), (0.1, 0.0), (0.1, 0.0)]);
+        let replicas = |decision: &Decision| match decision.actions.first() {
+            Some(Action::SetReplicas { replicas, .. }) => Some(*replicas),
+            _ => None,
+        };
+        assert_eq!(replicas(&planner.decide(&idle)), Some(2));
+        let point = Point { labels: BTreeMap::new(), value: Exact(450.0), at: Time::ZERO };
+        let query = MetricQuery::Signal { name: "requests".into() };
+        idle.metrics.push((query, Reading::Known(Values::Vector(vec![point]))));
+        idle.now = Time::ZERO + Span::from_secs(180);
+        let decision = planner.decide(&idle);
+        assert_eq!(replicas(&decision), None);
+        assert_eq!(decision.reasons[0].code, "set_lower_bound");
+    }
+
+    #[test]
+    fn without_the_load_loop_traffic_alone_decides() {
+        let mut planner = planner(Some(8));
+        planner.settings.throughput = Some(Throughput {
+            requests: "requests".into(),
+            engine_requests_per_second: 1.0,
+            interval: Span::from_secs(180),
+            max_change: 8,
+            load_scaling: false,
+        });
+        let mut full = seen(2, &[(1.5, 9.0), (1.5, 9.0)]);
+        assert!(planner.decide(&full).actions.is_empty(), "the load loop does not run");
+        let point = Point { labels: BTreeMap::new(), value: Exact(1_800.0), at: Time::ZERO };
+        let query = MetricQuery::Signal { name: "requests".into() };
+        full.metrics.push((query, Reading::Known(Values::Vector(vec![point]))));
+        full.now = Time::ZERO + Span::from_secs(180);
+        let set = Action::SetReplicas { target: TargetName::new("s/d"), replicas: 4 };
+        assert_eq!(planner.decide(&full).actions, [set], "ten are needed, and eight GPUs are four replicas");
     }
 }

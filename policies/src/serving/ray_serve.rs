@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scaletwin_core::control::{
-    Action, Aspect, Cause, Decision, Load, LoadReport, MetricQuery, Needs, Observation, PodView, PokeKind,
-    Policy, Reading, Reason, Schedule, Scope, State, StateMismatch, TargetName, TargetView, Values,
+    Action, Cause, Decision, Load, LoadReport, MetricQuery, Needs, Observation, PodView, PokeKind, Policy,
+    Reading, Reason, Schedule, State, StateMismatch, TargetName, TargetView, Values,
 };
 use scaletwin_core::units::exact::Exact;
 use scaletwin_core::units::{Civil, Span, Time};
@@ -167,12 +167,8 @@ fn unix_seconds(at: Civil) -> f64 {
 
 impl Policy for RayServe {
     fn needs(&self) -> Needs {
-        Needs {
-            scope: Scope { targets: vec![self.target.clone()], metrics: vec![self.query()], nodes: false },
-            schedule: self.schedule,
-            pokes: vec![PokeKind::RequestAtZero],
-            writes: vec![Aspect::Replicas(self.target.clone())],
-        }
+        let needs = Needs::of_replicas(&self.target, vec![self.query()], self.schedule);
+        Needs { pokes: vec![PokeKind::RequestAtZero], ..needs }
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

@@ -10,8 +10,8 @@ pub mod tokens;
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Aspect, Decision, MetricQuery, Needs, Observation, Policy, Reason, Schedule, Scope, State,
-    StateMismatch, TargetName, TargetView,
+    Action, Aspect, Cause, Decision, MetricQuery, Needs, Observation, PokeKind, Policy, Reason, Schedule,
+    Scope, State, StateMismatch, TargetName, TargetView, Values,
 };
 use scaletwin_core::input::{At, NonNegative, Period, Positive};
 use scaletwin_core::units::exact::Exact;
@@ -86,6 +86,18 @@ scaletwin_core::keys! {
         pub prompt_tokens: Option<At<String>> = None,
         /// With `analyzer: tokens`: the metric with the mean answer length of a pod, tokens, bound under `signals` per pod.
         pub output_tokens: Option<At<String>> = None,
+        /// Whether it wants none when nobody asks, and brings one replica up at the first request. Default: it keeps one.
+        pub scale_to_zero: Option<At<ZeroSpec>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// When WVA wants no replica.
+    #[derive(Debug, Clone)]
+    pub struct ZeroSpec {
+        /// The signal, by its name under `signals`, of the requests answered in the retention period: 0 of it lets the model go
+        /// to zero. WVA's own is the query `sum(increase(vllm:request_success_total[10m]))`. Without data all stays.
+        pub requests: At<String>,
     }
 }
 
@@ -100,6 +112,16 @@ pub struct WvaSettings {
     pub metrics: Metrics,
     /// The analysis by tokens, if that is used.
     pub tokens: Option<Capacities>,
+    /// The signal of requests answered in the retention period, if it scales to and from zero.
+    pub requests: Option<String>,
+}
+
+impl WvaSettings {
+    /// Whether it brings the first replica of a target up itself.
+    #[must_use]
+    pub fn scales(&self, target: &TargetName) -> bool {
+        self.requests.is_some() && self.variants.iter().any(|variant| variant.target == *target)
+    }
 }
 
 /// A variant.
@@ -178,7 +200,44 @@ impl Wva {
         let of = |variant: &VariantSettings| {
             self.settings.metrics.names().map(|name| pods::query(&variant.target, name)).collect::<Vec<_>>()
         };
-        self.settings.variants.iter().flat_map(of)
+        let requests = self.settings.requests.iter().cloned().map(|name| MetricQuery::Signal { name });
+        self.settings.variants.iter().flat_map(of).chain(requests)
+    }
+
+    /// Whether nobody asked in the retention period. What is not known is no.
+    fn is_idle(&self, seen: &Observation) -> bool {
+        let Some(name) = self.settings.requests.clone() else { return false };
+        let answer = seen.metric(&MetricQuery::Signal { name }).and_then(|reading| reading.known().ok());
+        let values = answer.map(Values::floats).unwrap_or_default();
+        !values.is_empty() && values.iter().all(|value| *value <= 0.0)
+    }
+
+    /// Whether a variant is left alone: one without replicas, where it may go to zero.
+    fn sleeps(&self, variant: &VariantSettings, seen: &Observation) -> bool {
+        let asleep = seen.target(&variant.target).is_some_and(|view| view.spec_replicas == 0);
+        asleep && self.settings.requests.is_some()
+    }
+
+    /// Scales the variants that sleep to one itself, and says so: an HPA at zero is inert.
+    fn wake(&mut self, seen: &Observation) -> Decision {
+        let mut decision = Decision::default();
+        for variant in self.settings.variants.clone() {
+            if self.sleeps(&variant, seen) {
+                let target = variant.target.clone();
+                decision.actions.push(Action::SetReplicas { target: target.clone(), replicas: 1 });
+                decision.actions.push(Wva::publish(&variant, 1));
+                let subject = format!("variant {}", variant.name());
+                let code = "ScaleFromZero".to_owned();
+                decision.reasons.push(Reason {
+                    target: Some(target.clone()),
+                    subject,
+                    code,
+                    ..Reason::default()
+                });
+                self.memory.desired.insert(target, 1);
+            }
+        }
+        decision
     }
 
     /// The pods that report anything; what one of them does not report is 0.
@@ -362,23 +421,38 @@ impl Policy for Wva {
         let targets: Vec<TargetName> =
             self.settings.variants.iter().map(|variant| variant.target.clone()).collect();
         let shown = self.settings.variants.iter().filter_map(|variant| Wva::publish(variant, 0).aspect());
-        let writes: Vec<Aspect> = shown.collect();
+        let mut writes: Vec<Aspect> = shown.collect();
+        let mut pokes = Vec::new();
+        if self.settings.requests.is_some() {
+            writes.extend(targets.iter().cloned().map(Aspect::Replicas));
+            pokes.push(PokeKind::RequestAtZero);
+        }
         Needs {
             scope: Scope { targets, metrics: self.queries().collect(), nodes: false },
             schedule: self.schedule,
-            pokes: Vec::new(),
+            pokes,
             writes,
         }
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
+        if let Cause::Poke(_) = seen.cause {
+            return self.wake(seen);
+        }
         let mut decision = Decision::default();
         let found = self.targets(seen);
+        let idle = found.is_some() && self.is_idle(seen);
         let (targets, reason) = found.map_or((None, None), |(targets, reason)| (Some(targets), Some(reason)));
         decision.reasons.extend(reason);
         for variant in self.settings.variants.clone() {
             let decided = targets.as_ref().and_then(|targets| targets.get(&variant.target)).copied();
-            let wanted = decided.filter(|wanted| *wanted > 0).unwrap_or_else(|| self.kept(&variant.target));
+            let wanted = if self.sleeps(&variant, seen) {
+                self.memory.desired.get(&variant.target).copied().unwrap_or(0)
+            } else if idle {
+                0
+            } else {
+                decided.filter(|wanted| *wanted > 0).unwrap_or_else(|| self.kept(&variant.target))
+            };
             decision.reasons.push(self.reason(&variant, seen, wanted, decided.is_some()));
             decision.actions.push(Wva::publish(&variant, wanted));
             self.memory.desired.insert(variant.target.clone(), wanted);

@@ -127,6 +127,7 @@ fn continuous(
         step_time: step_time?,
         queue: engine.max_num_queued_reqs.map(|most| most.0),
         model: name.unwrap_or_else(|| "model".to_owned()),
+        server: engine.metrics_of,
     })
 }
 

@@ -178,8 +178,9 @@ impl Kind {
             Kind::Knative { target: of, .. } | Kind::RayServe { target: of, .. } => of == target,
             // These look at pods, and there are none.
             Kind::Dynamo { .. } | Kind::Aibrix { .. } => false,
-            // These change no number of replicas.
-            Kind::Vpa { .. } | Kind::Wva { .. } => false,
+            // It changes no number of replicas.
+            Kind::Vpa { .. } => false,
+            Kind::Wva { settings } => settings.scales(target),
             Kind::Fixed { target: of, replicas } => of == target && *replicas > 0,
             Kind::NodeProvisioner { .. } | Kind::Nodes(_) => false,
             Kind::Keda(part) => part.wakes(target),
@@ -227,7 +228,11 @@ fn controller(
             load::ray_serve(spec, place, policy, seen, &mut checked.waived, problems)
         }
         PolicySpec::Vpa(spec) => serving::vpa(spec, place, seen, problems),
-        PolicySpec::Wva(spec) => serving::wva(spec, place, seen, problems),
+        PolicySpec::Wva(spec) => {
+            let controller = serving::wva(spec, place, seen, problems)?;
+            checked.layers.extend(serving::layers_of_wva(&controller));
+            Some(controller)
+        }
         PolicySpec::Dynamo(spec) => serving::dynamo(spec, place, seen, problems),
         PolicySpec::Aibrix(spec) => serving::aibrix(spec, place, seen, problems),
         PolicySpec::Fixed(spec) => fixed(spec, place, seen, problems),

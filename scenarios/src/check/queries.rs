@@ -5,9 +5,8 @@ use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_sim::scrape::exporter::variants;
 use scaletwin_sim::scrape::promql::{Matcher, Query, QueryError};
 use scaletwin_sim::scrape::queries::{QuerySignal, names_found, series_names};
-use scaletwin_sim::scrape::signals::Per;
+use scaletwin_sim::scrape::signals::{Per, scraped_labels};
 
-use super::signals::TARGET_LABELS;
 use crate::spec::{ScenarioSpec, SignalSpec};
 
 /// The queries among the signals; all their problems at once.
@@ -121,7 +120,9 @@ fn check_labels(matchers: &[Matcher], found: &[String], text: &At<String>, probl
     let own = found.iter().flat_map(|name| variants(name)).flatten().map(|(label, _)| label);
     let of_signal = found.iter().filter_map(|name| signal(name)).flat_map(|signal| signal.labels);
     let mut known: Vec<String> = own.chain(of_signal.map(|label| (*label).to_owned())).collect();
-    known.extend(TARGET_LABELS.map(str::to_owned));
+    let scraped =
+        found.iter().filter_map(|name| signal(name)).flat_map(|signal| scraped_labels(signal.scope));
+    known.extend(scraped.map(|label| (*label).to_owned()));
     for matcher in matchers.iter().filter(|matcher| matcher.name != "__name__" && !matcher.fits_value("")) {
         if !known.contains(&matcher.name) {
             let message =

@@ -2,14 +2,11 @@
 
 use scaletwin_core::control::{CATALOGUE, Kind, Signal, SignalScope, signal};
 use scaletwin_core::input::{At, Problem, Problems, suggestion};
-use scaletwin_sim::scrape::exporter::variants;
-use scaletwin_sim::scrape::signals::{Per, Reduce, SignalSettings};
+use scaletwin_sim::scrape::exporter::{server_of, variants};
+use scaletwin_sim::scrape::signals::{Per, Reduce, SignalSettings, scraped_labels};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, ServiceModel};
 
 use crate::spec::{ScenarioSpec, SignalSpec};
-
-/// The labels that a scrape adds to a replica's series.
-pub(super) const TARGET_LABELS: [&str; 4] = ["namespace", "service", "deployment", "pod"];
 
 pub(super) fn signals(
     spec: &ScenarioSpec,
@@ -70,11 +67,13 @@ fn check(
         let problem = Problem::error(&over.place, format!("{} is a gauge: it has no rate", series.value));
         problems.push(problem.hint("remove rate_over"));
     }
-    if spec.per == Per::Pod && found.scope == SignalScope::Deployment {
+    if spec.per == Per::Pod && found.scope != SignalScope::Replica {
         problems.error(&series.place, format!("{} is not about pods: it cannot be per: pod", series.value));
     }
     let exposes = |model: &DeploymentModel| match found.name {
-        name if name.starts_with("vllm:") => matches!(model.engine, EngineSettings::Continuous { .. }),
+        name if server_of(name).is_some() => {
+            matches!(&model.engine, EngineSettings::Continuous { server, .. } if Some(*server) == server_of(name))
+        }
         name if name.starts_with("nv_inference_") => matches!(model.engine, EngineSettings::Dynamic { .. }),
         name if name.starts_with("DCGM_") => model.usage.gpu.is_some(),
         _ => true,
@@ -83,7 +82,10 @@ fn check(
         problems.error(&series.place, format!("no replica of this scenario shows {}", series.value));
     }
     check_labels(spec, series, found, deployments, problems);
-    let chosen = spec.r#match.keys().any(|label| TARGET_LABELS.contains(&label.as_str()) || is_model(label));
+    let chosen = spec
+        .r#match
+        .keys()
+        .any(|label| scraped_labels(found.scope).contains(&label.as_str()) || is_model(label));
     if services.len() > 1 && spec.per == Per::Deployment && !chosen {
         let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
         let message = format!("{} would be taken over all services together", series.value);
@@ -119,8 +121,8 @@ fn check_labels(
     let mut known: Vec<&str> =
         variants.first().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     known.extend(found.labels.iter().filter(|label| is_model(label)));
-    known.extend(found.labels.iter().filter(|_| found.scope == SignalScope::Deployment));
-    known.extend(TARGET_LABELS);
+    known.extend(found.labels.iter().filter(|_| found.scope != SignalScope::Replica));
+    known.extend(scraped_labels(found.scope));
     for (label, value) in &spec.r#match {
         if !known.contains(&label.as_str()) {
             let message = format!("{} has no label {label:?}", series.value);

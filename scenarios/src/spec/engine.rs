@@ -3,6 +3,7 @@
 use scaletwin_core::input::{At, Count};
 use scaletwin_core::random::Distributed;
 use scaletwin_core::units::{Bytes, Femtos, Share, Span};
+use scaletwin_sim::scrape::exporter::LlmServer;
 use scaletwin_sim::serving::concurrency::{Discipline, QueueOrder};
 use scaletwin_sim::serving::continuous::config::QueuePolicy;
 
@@ -72,6 +73,8 @@ scaletwin_core::keys! {
         pub step_time: Option<At<StepTimeSpec>> = None,
         /// The name of the model in the server's metrics. Default: the model's.
         pub served_model_name: Option<String> = None,
+        /// The server whose metrics it shows. It schedules as vLLM in any case.
+        pub metrics_of: LlmServer = LlmServer::Vllm,
     }
 }
 

@@ -1,14 +1,34 @@
 //! What one replica's exporters show, under their real names.
 
-use scaletwin_core::control::{Kind, signal};
+pub mod front;
+pub mod histograms;
+mod labels;
+
+pub use labels::variants;
+
+use scaletwin_core::control::SignalScope;
 use scaletwin_core::record::Finished;
 use scaletwin_core::units::{Femtos, Span, Time};
 use serde::{Deserialize, Serialize};
+
+use histograms::Histograms;
 
 use super::signals::ScrapedSeries;
 use crate::serving::continuous::replica::{Gauges, Work};
 use crate::serving::continuous::scheduler::Counters;
 use crate::serving::dynamic::BatchWork;
+
+scaletwin_core::names! {
+    /// Whose metrics a server that batches continuously shows. It schedules as vLLM in any case.
+    pub enum LlmServer {
+        /// vLLM.
+        Vllm = "vllm",
+        /// SGLang.
+        Sglang = "sglang",
+        /// Text Generation Inference.
+        Tgi = "tgi",
+    }
+}
 
 /// How a request left a replica, as vLLM's `finished_reason` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,77 +58,82 @@ pub struct ReplicaCounters {
     pub refused: u64,
     /// Requests refused because their prompt was too long.
     pub invalid: u64,
-    /// The histograms that are scraped, by the place of their signal in the catalogue.
-    pub histograms: Vec<Buckets>,
-}
-
-/// Counts in the buckets of a histogram.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Buckets {
-    name: String,
-    counts: Vec<u64>,
-    count: u64,
-    sum: f64,
+    /// Requests that were taken.
+    pub taken: u64,
+    /// Tokens of the prompts and of the answers of requests that finished.
+    pub finished_tokens: [u64; 2],
+    /// The histograms that are scraped.
+    pub histograms: Histograms,
 }
 
 impl ReplicaCounters {
     /// Counters with the histograms that `series` need.
     #[must_use]
     pub fn for_series(series: &[ScrapedSeries]) -> ReplicaCounters {
-        let mut counters = ReplicaCounters::default();
-        for series in series {
-            let Some(found) = signal(&series.name) else { continue };
-            let Kind::Histogram(bounds) = found.kind else { continue };
-            if !counters.histograms.iter().any(|buckets| buckets.name == found.name) {
-                let (name, counts) = (found.name.to_owned(), vec![0; bounds.len()]);
-                counters.histograms.push(Buckets { name, counts, count: 0, sum: 0.0 });
-            }
-        }
-        counters
+        let histograms = Histograms::for_series(series, SignalScope::Replica);
+        ReplicaCounters { histograms, ..ReplicaCounters::default() }
     }
 
-    /// Counts `times` values of `value` in the histogram `name`, if it is scraped.
-    pub fn observe(&mut self, name: &str, value: f64, times: u64) {
-        let Some(buckets) = self.histograms.iter_mut().find(|buckets| buckets.name == name) else { return };
-        let Some(Kind::Histogram(bounds)) = signal(&format!("{name}_count")).map(|signal| signal.kind) else {
-            return;
-        };
-        for (count, bound) in buckets.counts.iter_mut().zip(bounds) {
-            if value <= *bound {
-                *count += times;
+    /// Counts the first token of a request with so many prompt tokens, which was offered so many seconds ago.
+    pub fn first_token(&mut self, prompt_tokens: u32, seconds: f64) {
+        self.prompt_tokens += u64::from(prompt_tokens);
+        if !self.histograms.is_empty() {
+            for name in ["vllm:time_to_first_token_seconds", "sglang:time_to_first_token_seconds"] {
+                self.histograms.observe(name, seconds, 1);
             }
         }
-        buckets.count += times;
-        buckets.sum += value * times as f64;
     }
 
     /// Counts a request that has ended complete in the histograms that its end moves.
     pub fn observe_end(&mut self, request: &Finished) {
+        let (prompt, answer) = (request.prompt_tokens, request.output_tokens);
+        self.finished_tokens[0] += u64::from(prompt);
+        self.finished_tokens[1] += u64::from(answer);
+        if self.histograms.is_empty() {
+            return;
+        }
         let e2e = request.e2e().as_secs_f64();
-        self.observe("istio_request_duration_milliseconds", e2e * 1e3, 1);
+        for (name, value) in [
+            ("istio_request_duration_milliseconds", e2e * 1e3),
+            ("kn_serving_invocation_duration_seconds", e2e),
+            ("revision_app_request_latencies", e2e * 1e3),
+            ("ray_serve_deployment_processing_latency_ms", e2e * 1e3),
+        ] {
+            self.histograms.observe(name, value, 1);
+        }
         let (Some(started), Some(first)) = (request.started, request.first_token) else { return };
         let between = |from: Time, to: Time| to.since(from).as_secs_f64();
         let tpot = request.tpot().map_or(0.0, Span::as_secs_f64);
+        let (queued, served) = (between(request.arrived, started), between(started, request.ended));
         for (name, value) in [
             ("vllm:e2e_request_latency_seconds", e2e),
-            ("vllm:request_queue_time_seconds", between(request.arrived, started)),
+            ("vllm:request_queue_time_seconds", queued),
             ("vllm:request_prefill_time_seconds", between(started, first)),
             ("vllm:request_decode_time_seconds", between(first, request.ended)),
-            ("vllm:request_inference_time_seconds", between(started, request.ended)),
+            ("vllm:request_inference_time_seconds", served),
             ("vllm:request_time_per_output_token_seconds", tpot),
-            ("vllm:request_prompt_tokens", f64::from(request.prompt_tokens)),
-            ("vllm:request_generation_tokens", f64::from(request.output_tokens)),
+            ("vllm:request_prompt_tokens", f64::from(prompt)),
+            ("vllm:request_generation_tokens", f64::from(answer)),
+            ("sglang:e2e_request_latency_seconds", e2e),
+            ("sglang:prompt_tokens_histogram", f64::from(prompt)),
+            ("sglang:generation_tokens_histogram", f64::from(answer)),
+            ("tgi_request_duration", e2e),
+            ("tgi_request_queue_duration", queued),
+            ("tgi_request_inference_duration", served),
+            ("tgi_request_mean_time_per_token_duration", served / f64::from(answer.max(1))),
         ] {
-            self.observe(name, value, 1);
+            self.histograms.observe(name, value, 1);
         }
     }
 
     /// Counts gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
     pub fn observe_gaps(&mut self, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
-        const NAME: &str = "vllm:inter_token_latency_seconds";
-        if self.histograms.iter().any(|buckets| buckets.name == NAME) {
-            for step in 0..steps {
-                self.observe(NAME, Femtos(first.0 + step * increase.0).as_secs_f64(), sequences);
+        for name in ["vllm:inter_token_latency_seconds", "sglang:inter_token_latency_seconds"] {
+            if self.histograms.has(name) {
+                for step in 0..steps {
+                    let gap = Femtos(first.0 + step * increase.0).as_secs_f64();
+                    self.histograms.observe(name, gap, sequences);
+                }
             }
         }
     }
@@ -119,8 +144,8 @@ impl ReplicaCounters {
 pub struct Exposed<'a> {
     /// Its counters.
     pub counters: &'a ReplicaCounters,
-    /// What its engine shows, if it batches continuously.
-    pub engine: Option<(Gauges, Work, Counters)>,
+    /// What its engine shows, if it batches continuously, and as which server.
+    pub engine: Option<(LlmServer, Gauges, Work, Counters)>,
     /// Requests that wait in it and what it has done, if it batches dynamically.
     pub batches: Option<(u64, BatchWork)>,
     /// Requests in it.
@@ -148,100 +173,47 @@ pub struct GpuFigures {
     pub used_mib: f64,
 }
 
-/// The label sets of a series, in the order in which [`values`] gives their values. The labels `model_name` and
-/// `model` are the same for all series of a replica, which adds them.
-#[must_use]
-pub fn variants(name: &str) -> Vec<Vec<(String, String)>> {
-    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let vllm = || vec![label("engine", "0")];
-    let Some(found) = signal(name) else { return Vec::new() };
-    if let (Kind::Histogram(bounds), Some("_bucket")) = (found.kind, found.suffix(name)) {
-        let bounds = bounds.iter().map(|bound| le(*bound)).chain(std::iter::once("+Inf".to_owned()));
-        return bounds
-            .map(|bound| own_labels(found.name, vllm()).into_iter().chain([label("le", &bound)]).collect())
-            .collect();
-    }
-    match found.name {
-        "vllm:request_success_total" => {
-            let with = |reason: &&str| vllm().into_iter().chain([label("finished_reason", reason)]).collect();
-            REASONS.iter().map(with).collect()
-        }
-        "vllm:admission_rejections_total" => {
-            vec![vec![label("reason", "max_num_queued_reqs")]]
-        }
-        "nv_inference_request_failure" => {
-            FAILURES.iter().map(|reason| vec![label("version", "1"), label("reason", reason)]).collect()
-        }
-        "http_requests_total" => ["2xx", "4xx"]
-            .iter()
-            .map(|status| vec![label("handler", "/"), label("method", "POST"), label("status", status)])
-            .collect(),
-        "istio_requests_total" => ["200", "0"]
-            .iter()
-            .map(|code| vec![label("reporter", "destination"), label("response_code", code)])
-            .collect(),
-        other => vec![own_labels(other, vllm())],
-    }
-}
-
-/// The own labels of a series with one label set.
-fn own_labels(name: &str, vllm: Vec<(String, String)>) -> Vec<(String, String)> {
-    let label = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-    match name {
-        _ if name.starts_with("vllm:") => vllm,
-        _ if name.starts_with("nv_inference_") => label("version", "1"),
-        _ if name.starts_with("DCGM_") => label("gpu", "0"),
-        _ if name.starts_with("container_") => label("container", "main"),
-        "envoy_cluster_upstream_rq_active" => label("envoy_cluster_name", "inbound|8000||"),
-        "istio_request_duration_milliseconds" => {
-            vec![
-                ("reporter".to_owned(), "destination".to_owned()),
-                ("response_code".to_owned(), "200".to_owned()),
-            ]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// A bucket's bound as Python's client prints it: `1.0`, `2.5`.
-fn le(bound: f64) -> String {
-    format!("{bound:?}")
-}
-
 /// The values of a series of a replica, one a label set; nothing where the replica does not expose it.
 #[must_use]
 pub fn values(name: &str, exposed: &Exposed<'_>) -> Vec<f64> {
     let one = |value: f64| vec![value];
     let count = |value: u64| vec![value as f64];
     let Exposed { counters, .. } = exposed;
-    if let Some(found) = signal(name).filter(|found| matches!(found.kind, Kind::Histogram(_))) {
-        let Some(buckets) = counters.histograms.iter().find(|buckets| buckets.name == found.name) else {
-            return Vec::new();
-        };
-        return match found.suffix(name) {
-            Some("_sum") => one(buckets.sum),
-            Some("_count") => count(buckets.count),
-            _ => buckets.counts.iter().chain([&buckets.count]).map(|count| *count as f64).collect(),
-        };
+    if server_of(name).is_some_and(|server| exposed.engine.is_none_or(|(shown, ..)| shown != server)) {
+        return Vec::new();
+    }
+    if let Some(values) = counters.histograms.values(name) {
+        return values;
     }
     let engine = |value: fn(&Gauges, &Work, &Counters) -> f64| {
-        exposed.engine.as_ref().map_or(Vec::new(), |(gauges, work, sums)| vec![value(gauges, work, sums)])
+        exposed.engine.as_ref().map_or(Vec::new(), |(_, gauges, work, sums)| vec![value(gauges, work, sums)])
     };
     let gpu =
         |value: fn(&GpuFigures) -> Option<f64>| exposed.gpu.as_ref().and_then(value).map_or(Vec::new(), one);
     match name {
-        "vllm:num_requests_running" => engine(|gauges, _, _| gauges.running as f64),
-        "vllm:num_requests_waiting" => engine(|gauges, _, _| gauges.waiting as f64),
-        "vllm:kv_cache_usage_perc" => engine(|gauges, _, _| gauges.kv_used_share),
+        "vllm:num_requests_running" | "sglang:num_running_reqs" | "tgi_batch_current_size" => {
+            engine(|gauges, _, _| gauges.running as f64)
+        }
+        "vllm:num_requests_waiting" | "sglang:num_queue_reqs" | "tgi_queue_size" => {
+            engine(|gauges, _, _| gauges.waiting as f64)
+        }
+        "vllm:kv_cache_usage_perc" | "sglang:token_usage" => engine(|gauges, _, _| gauges.kv_used_share),
+        "vllm:cache_config_info" => one(1.0),
         "vllm:prefix_cache_queries_total" => engine(|_, _, sums| sums.prefix_queries as f64),
         "vllm:prefix_cache_hits_total" => engine(|_, _, sums| sums.prefix_hits as f64),
         "vllm:num_preemptions_total" => engine(|_, _, sums| sums.preemptions as f64),
         "vllm:generation_tokens_total" => engine(|_, work, _| work.generated_tokens as f64),
-        "vllm:prompt_tokens_total" if exposed.engine.is_some() => count(counters.prompt_tokens),
-        "vllm:request_success_total" if exposed.engine.is_some() => {
-            counters.left.iter().map(|count| *count as f64).collect()
-        }
-        "vllm:admission_rejections_total" if exposed.engine.is_some() => count(counters.refused),
+        "vllm:prompt_tokens_total" => count(counters.prompt_tokens),
+        "vllm:request_success_total" => counters.left.iter().map(|count| *count as f64).collect(),
+        "vllm:admission_rejections_total" => count(counters.refused),
+        "sglang:prompt_tokens_total" => count(counters.finished_tokens[0]),
+        "sglang:generation_tokens_total" => count(counters.finished_tokens[1]),
+        "sglang:num_aborted_requests_total" => count(counters.left[2]),
+        "sglang:num_requests_total"
+        | "tgi_request_success"
+        | "ray_serve_deployment_request_counter_total" => count(counters.left[0] + counters.left[1]),
+        "tgi_request_count" => count(counters.taken),
+        "ray_serve_replica_processing_queries" => count(exposed.outstanding),
         _ if name.starts_with("nv_inference_") => {
             exposed.batches.map_or(Vec::new(), |(waiting, work)| triton(name, counters, waiting, &work))
         }
@@ -281,6 +253,19 @@ fn triton(name: &str, counters: &ReplicaCounters, waiting: u64, work: &BatchWork
     }
 }
 
+/// The server whose series this is, if it is one that batches continuously.
+#[must_use]
+pub fn server_of(name: &str) -> Option<LlmServer> {
+    match name {
+        // The router's before it, which is none of an engine.
+        "vllm:num_incoming_requests_total" => None,
+        _ if name.starts_with("vllm:") => Some(LlmServer::Vllm),
+        _ if name.starts_with("sglang:") => Some(LlmServer::Sglang),
+        _ if name.starts_with("tgi_") => Some(LlmServer::Tgi),
+        _ => None,
+    }
+}
+
 /// Whether a series of a replica is there from its container's start on, or only once its server answers.
 #[must_use]
 pub fn from_start(name: &str) -> bool {
@@ -291,9 +276,13 @@ pub fn from_start(name: &str) -> bool {
 #[expect(clippy::float_cmp, reason = "sums of few whole numbers are exact")]
 mod tests {
     use super::*;
-    use scaletwin_core::control::{CATALOGUE, SignalScope};
+    use scaletwin_core::control::{CATALOGUE, Kind};
 
     fn exposed(counters: &ReplicaCounters) -> Exposed<'_> {
+        exposed_as(LlmServer::Vllm, counters)
+    }
+
+    fn exposed_as(server: LlmServer, counters: &ReplicaCounters) -> Exposed<'_> {
         let gpu = GpuFigures {
             busy_share: 0.985,
             tensor_share: Some(0.3),
@@ -304,6 +293,7 @@ mod tests {
         Exposed {
             counters,
             engine: Some((
+                server,
                 Gauges { running: 3, waiting: 2, kv_used_share: 0.5 },
                 Work::default(),
                 Counters::default(),
@@ -314,6 +304,14 @@ mod tests {
             memory_bytes: 1e9,
             gpu: Some(gpu),
         }
+    }
+
+    /// Labels that a target adds.
+    fn of_target(label: &str) -> bool {
+        let of_engine = ["num_gpu_blocks", "block_size"];
+        label.starts_with("model")
+            || of_engine.contains(&label)
+            || ["replica", "service_name", "kn_service_name"].contains(&label)
     }
 
     #[test]
@@ -329,8 +327,9 @@ mod tests {
                 let variants = variants(&name);
                 let series = [ScrapedSeries { name: name.clone(), variants: variants.clone() }];
                 let counters = ReplicaCounters::for_series(&series);
-                assert_eq!(values(&name, &exposed(&counters)).len(), variants.len(), "{name}");
-                for label in signal.labels.iter().filter(|label| !label.starts_with("model")) {
+                let server = server_of(&name).unwrap_or(LlmServer::Vllm);
+                assert_eq!(values(&name, &exposed_as(server, &counters)).len(), variants.len(), "{name}");
+                for label in signal.labels.iter().filter(|label| !of_target(label)) {
                     assert!(
                         variants.iter().all(|set| set.iter().any(|(name, _)| name == label)),
                         "{name} has {label}"
@@ -345,14 +344,28 @@ mod tests {
         let name = "vllm:time_to_first_token_seconds_bucket";
         let series = [ScrapedSeries { name: name.into(), variants: variants(name) }];
         let mut counters = ReplicaCounters::for_series(&series);
-        counters.observe("vllm:time_to_first_token_seconds", 0.3, 2);
-        counters.observe("vllm:e2e_request_latency_seconds", 0.3, 1);
+        counters.histograms.observe("vllm:time_to_first_token_seconds", 0.3, 2);
+        counters.histograms.observe("vllm:e2e_request_latency_seconds", 0.3, 1);
         let at = |bound: &str| {
             let label = ("le".to_owned(), bound.to_owned());
             let place = series[0].variants.iter().position(|set| set.contains(&label)).unwrap();
             values(name, &exposed(&counters))[place]
         };
         assert_eq!([at("0.25"), at("0.5"), at("+Inf")], [0.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn a_server_shows_its_own_names_and_no_others() {
+        let counters =
+            ReplicaCounters { left: [2, 1, 4], finished_tokens: [70, 30], ..ReplicaCounters::default() };
+        let sglang = exposed_as(LlmServer::Sglang, &counters);
+        assert!(values("vllm:num_requests_waiting", &sglang).is_empty());
+        assert_eq!(values("sglang:num_queue_reqs", &sglang), [2.0]);
+        assert_eq!(values("sglang:prompt_tokens_total", &sglang), [70.0]);
+        assert_eq!(values("sglang:num_requests_total", &sglang), [3.0]);
+        let tgi = exposed_as(LlmServer::Tgi, &counters);
+        assert_eq!(values("tgi_batch_current_size", &tgi), [3.0]);
+        assert!(values("sglang:num_queue_reqs", &tgi).is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::history::{History, SeriesKey};
 use super::promql::{EvalError, Labels, Matcher, Point, Query, Sample, Samples, Series, Value};
-use super::signals::{Per, Reduce, ScrapedSeries, TargetLabels};
+use super::signals::{Per, Reduce, ScrapedSeries, TargetLabels, scraped_labels};
 
 /// A signal that is the answer to a query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -139,12 +139,14 @@ impl Scraped<'_> {
         found
     }
 
-    /// The labels of a series, if they fit. Only those that the catalogue gives it have `model_name`.
+    /// The labels of a series, if they fit: its own, those that the scrape adds to all, and of the others of its target
+    /// those that the catalogue gives it.
     fn labels(&self, key: SeriesKey, target: &TargetLabels, matchers: &[Matcher]) -> Option<Labels> {
         let series = self.series.get(usize::from(key.series))?;
         let own = series.variants.get(usize::from(key.variant))?;
-        let has_model = signal(&series.name).is_some_and(|signal| signal.labels.contains(&"model_name"));
-        let of_target = || target.labels.iter().filter(|(name, _)| has_model || name != "model_name");
+        let known = signal(&series.name)?;
+        let has = |name: &str| scraped_labels(known.scope).contains(&name) || known.labels.contains(&name);
+        let of_target = || target.labels.iter().filter(|(name, _)| has(name));
         let value = |label: &str| {
             let mut all = own.iter().chain(of_target());
             all.find(|(name, _)| name == label).map_or("", |(_, value)| value.as_str())

@@ -1,7 +1,8 @@
 //! The names under `signals:` and how they are worked out from scraped series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use scaletwin_core::control::{SignalScope, signal};
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -65,12 +66,22 @@ pub struct ScrapedSeries {
     pub variants: Vec<Vec<(String, String)>>,
 }
 
+/// The labels that a scrape adds to the series of a target of this scope.
+#[must_use]
+pub const fn scraped_labels(scope: SignalScope) -> &'static [&'static str] {
+    match scope {
+        SignalScope::Replica => &["namespace", "service", "deployment", "pod"],
+        SignalScope::Deployment => &["namespace", "service", "deployment"],
+        SignalScope::Service => &["namespace", "service"],
+    }
+}
+
 /// The labels that the scrape adds to the series of a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetLabels {
     /// What the labels are of.
     pub subject: Subject,
-    /// The labels: `pod`, `deployment`, `service`, `namespace`.
+    /// The labels: those of [`scraped_labels`], and what series of some exporters say besides, such as the model.
     pub labels: Vec<(String, String)>,
 }
 
@@ -80,6 +91,8 @@ pub struct SignalBoard {
     signals: Vec<SignalSettings>,
     queries: Vec<QuerySignal>,
     series: Vec<ScrapedSeries>,
+    /// The labels that the catalogue gives these series.
+    labels: BTreeSet<&'static str>,
     lag: Span,
 }
 
@@ -87,7 +100,15 @@ impl SignalBoard {
     /// A board for these signals, which need these series.
     #[must_use]
     pub fn new(signals: Vec<SignalSettings>, series: Vec<ScrapedSeries>, lag: Span) -> SignalBoard {
-        SignalBoard { signals, queries: Vec::new(), series, lag }
+        let known = series.iter().filter_map(|series| signal(&series.name));
+        let labels: BTreeSet<&str> = known.flat_map(|signal| signal.labels.iter().copied()).collect();
+        SignalBoard { signals, queries: Vec::new(), series, labels, lag }
+    }
+
+    /// Whether a series that is scraped has this label, besides those that the scrape adds to all.
+    #[must_use]
+    pub fn says(&self, label: &str) -> bool {
+        self.labels.contains(label)
     }
 
     /// The board with queries besides, which need no further series.

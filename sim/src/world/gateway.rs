@@ -7,11 +7,11 @@ use scaletwin_core::record::{Finished, Outcome};
 use scaletwin_core::units::{Femtos, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::World;
 use super::event::{Event, Handle, RequestRef};
 use super::inflight::{InFlight, Place};
 use super::replica::Engine;
 use super::settings::EngineSettings;
+use super::{ServiceState, World};
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::Left;
 use crate::serving::Happened;
@@ -181,6 +181,7 @@ impl World {
         };
         self.take_happened(slot, calendar);
         if taken {
+            self.state.replicas.at(slot).counters.taken += 1;
             self.refresh(slot, calendar);
         } else {
             let serving = self.state.replicas.at(slot);
@@ -323,12 +324,10 @@ impl World {
     fn first_token_comes(&mut self, slot: u32, place: u32, now: Time) {
         let request = self.state.requests.at(place);
         request.first_token = Some(now);
-        let counters = &mut self.state.replicas.at(slot).counters;
-        counters.prompt_tokens += u64::from(request.request.prompt_tokens);
-        if !counters.histograms.is_empty() {
-            let seconds = now.since(request.offered).as_secs_f64();
-            counters.observe("vllm:time_to_first_token_seconds", seconds, 1);
-        }
+        let (service, arrived) = (usize::from(request.service), request.request.at);
+        let seconds = now.since(request.offered).as_secs_f64();
+        self.state.replicas.at(slot).counters.first_token(request.request.prompt_tokens, seconds);
+        self.state.services[service].front.first_token(arrived, now);
     }
 
     /// A request leaves its replica, complete or not.
@@ -343,7 +342,7 @@ impl World {
             Some(_) => Left::Stop,
         };
         serving.counters.left[left as usize] += 1;
-        if !serving.counters.histograms.is_empty() && outputs.is_some() {
+        if outputs.is_some() {
             // The server knows the request since it was offered to it.
             let finished = request.finished(now, Outcome::Completed, outputs.unwrap_or(0));
             serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
@@ -389,8 +388,9 @@ impl World {
     #[inline]
     pub(super) fn note_end(&mut self, service: usize, finished: Finished) {
         self.state.recorder.services[service].ended(&finished);
-        let population = &mut self.state.services[service].population;
+        let ServiceState { population, front, .. } = &mut self.state.services[service];
         population.set(finished.ended, population.value() - 1);
+        front.ended(&finished);
         if let Some(kept) = &mut self.kept {
             kept.push((service, finished));
         }

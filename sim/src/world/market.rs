@@ -106,6 +106,7 @@ impl World {
         let notice = self.fleet.pool(pool).1.spot.as_ref().map_or(Span::ZERO, |spot| spot.notice);
         let Some(name) = self.fleet.tell(node, now.saturating_add(notice)) else { return };
         calendar.at(now.saturating_add(notice), Phase::Fail, Event::NodeReclaimed(node));
+        self.replacements_without();
         self.evict_from(&name, calendar);
         calendar.soon(Phase::Place, Event::Lifecycle);
     }

@@ -1,5 +1,6 @@
 //! Scrapes, windows of the timeline, and the figures of the fleet.
 
+use scaletwin_core::control::{SignalScope, signal};
 use scaletwin_core::record::{
     CapacityRow, ColdStarts, DeploymentSummary, Elasticity, Extent, FleetFigures, Histogram, LatencySummary,
     NodePoolSummary, TimeAverage,
@@ -14,9 +15,11 @@ use super::settings::{EngineSettings, GpuSettings};
 use super::start_up::StageMeter;
 use crate::cluster::entities::ReplicaId;
 use crate::engine::{Calendar, Phase};
-use crate::scrape::exporter::{Exposed, GpuFigures, from_start, values};
+use crate::scrape::exporter::front::{self, Front};
+use crate::scrape::exporter::{Exposed, GpuFigures, LlmServer, from_start, values};
 use crate::scrape::history::{SeriesKey, Subject};
 use crate::scrape::metrics_server::Usage;
+use crate::scrape::signals::ScrapedSeries;
 use crate::serving::continuous::replica::Work;
 
 /// What is counted of a deployment.
@@ -152,7 +155,11 @@ impl World {
         let limit = slots_of(&model.engine);
         let engine = match &serving.engine {
             Engine::Continuous(replica) => {
-                Some((replica.gauges(), replica.work(), replica.scheduler().counters()))
+                let server = match &model.engine {
+                    EngineSettings::Continuous { server, .. } => *server,
+                    _ => LlmServer::Vllm,
+                };
+                Some((server, replica.gauges(), replica.work(), replica.scheduler().counters()))
             }
             Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => None,
         };
@@ -208,10 +215,11 @@ impl World {
         }
     }
 
-    /// kube-state-metrics, the gateway's interceptor, and controllers that publish signals are scraped.
+    /// kube-state-metrics, what stands before the replicas, and controllers that publish signals are scraped.
     pub(super) fn scrape_deployments(&mut self, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         for place in 0..self.settings.deployments.len() {
+            self.scrape_front(place, calendar);
             let view = self.fleet.target_view(place);
             let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
             for (series, scraped) in (0u16..).zip(self.board.series()) {
@@ -231,11 +239,50 @@ impl World {
         calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::ScrapeDeployments);
     }
 
-    /// Requests of a deployment: those in its replicas, and for the first one of its service those held at the gateway.
-    fn pending_requests(&self, place: usize) -> u64 {
+    /// The exporters before a service are scraped: their series are those of its first deployment.
+    fn scrape_front(&mut self, place: usize, calendar: &mut Calendar<Event>) {
+        let of_service =
+            |series: &ScrapedSeries| signal(&series.name).is_some_and(|of| of.scope == SignalScope::Service);
+        let wanted = self.board.series().iter().any(of_service);
+        let Some(service) = self.first_of_service(place).filter(|_| wanted) else { return };
+        for slot in self.state.replicas.slots() {
+            self.advance(slot, calendar);
+        }
+        let state = &self.state.services[service];
+        let serves = |serving: &&Serving| {
+            serving.ready
+                && self.settings.deployments[serving.deployment as usize].settings.service == service
+        };
+        let ready: Vec<&Serving> = self.state.replicas.iter().filter(serves).collect();
+        let front = Front {
+            arrived: state.serial,
+            under_way: state.population.value(),
+            held: state.queue.len() as u64,
+            counters: &state.front,
+            ready: ready.len() as u64,
+            means: means(&ready),
+        };
+        let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
+        for (series, scraped) in (0u16..).zip(self.board.series()) {
+            if of_service(scraped) {
+                for (variant, value) in (0u16..).zip(front::values(&scraped.name, &front)) {
+                    self.state.history.push(SeriesKey { subject, series, variant }, calendar.now(), value);
+                }
+            }
+        }
+    }
+
+    /// The service of a deployment, if it is the first one of it.
+    fn first_of_service(&self, place: usize) -> Option<usize> {
         let service = self.settings.deployments[place].settings.service;
         let first = self.settings.deployments.iter().position(|model| model.settings.service == service);
-        let held = if first == Some(place) { self.state.services[service].queue.len() as u64 } else { 0 };
+        (first == Some(place)).then_some(service)
+    }
+
+    /// Requests of a deployment: those in its replicas, and for the first one of its service those held at the gateway.
+    fn pending_requests(&self, place: usize) -> u64 {
+        let held = self.first_of_service(place).map_or(0, |service| self.state.services[service].queue.len());
+        let held = held as u64;
         let replicas = self.state.replicas.iter().filter(|serving| serving.deployment as usize == place);
         held + replicas.map(|serving| serving.outstanding).sum::<u64>()
     }
@@ -476,6 +523,18 @@ impl World {
                 .then(|| self.state.gpu_busy[place] as f64 / (billed * gpus)),
         }
     }
+}
+
+/// The means over replicas that batch continuously, if there are any: running, waiting, share of KV cache.
+fn means(ready: &[&Serving]) -> Option<[f64; 3]> {
+    let gauges = ready.iter().filter_map(|serving| match &serving.engine {
+        Engine::Continuous(replica) => Some(replica.gauges()),
+        Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => None,
+    });
+    let each: Vec<[f64; 3]> =
+        gauges.map(|gauges| [gauges.running as f64, gauges.waiting as f64, gauges.kv_used_share]).collect();
+    let mean = |at: usize| each.iter().map(|gauges| gauges[at]).sum::<f64>() / each.len() as f64;
+    (!each.is_empty()).then(|| [mean(0), mean(1), mean(2)])
 }
 
 /// The slots of an engine, for the share of them in use.

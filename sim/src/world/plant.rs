@@ -36,6 +36,10 @@ struct SimPlant<'a> {
     calendar: &'a mut Calendar<Event>,
 }
 
+/// Labels by which series of some exporters call their service.
+const SERVICE_LABELS: [&str; 6] =
+    ["service_name", "kn_service_name", "inference_pool", "name", "ingress", "exported_service"];
+
 impl World {
     /// Controllers are due.
     pub(super) fn control(&mut self, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
@@ -61,6 +65,9 @@ impl World {
         let serving = self.state.replicas.get(id)?;
         let pod = self.fleet.replica_name(id)?;
         let mut labels = self.deployment_labels(serving.deployment as usize);
+        if self.board.says("replica") {
+            labels.push(("replica".to_owned(), pod.clone()));
+        }
         labels.push(("pod".to_owned(), pod));
         Some(TargetLabels { subject: Subject::Replica(id.0), labels })
     }
@@ -73,11 +80,19 @@ impl World {
             ("service".to_owned(), service.clone()),
             ("deployment".to_owned(), settings.name.clone()),
         ];
-        match engine {
-            EngineSettings::Continuous { model, .. } => labels.push(("model_name".to_owned(), model.clone())),
-            EngineSettings::Dynamic { model, .. } => labels.push(("model".to_owned(), model.clone())),
-            EngineSettings::Concurrency { .. } => {}
+        // Which series has which of these, its signal says.
+        let mut add = |names: &[&str], value: &str| {
+            let said = names.iter().filter(|name| self.board.says(name));
+            labels.extend(said.map(|name| ((*name).to_owned(), value.to_owned())));
+        };
+        if let EngineSettings::Continuous { model, .. } | EngineSettings::Dynamic { model, .. } = engine {
+            add(&["model_name", "model", "target_model_name"], model);
         }
+        if let EngineSettings::Continuous { config, .. } = engine {
+            add(&["num_gpu_blocks"], &config.num_gpu_blocks.to_string());
+            add(&["block_size"], &config.block_size.to_string());
+        }
+        add(&SERVICE_LABELS, service);
         labels
     }
 

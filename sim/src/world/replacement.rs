@@ -1,5 +1,5 @@
 //! Nodes that come in place of others: the others take no more pods from the launch on, and are drained when those that
-//! come are ready. If one that comes is gone before, the others stay.
+//! come are ready. If one that comes is gone before, or told to go, the others stay.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,10 +42,11 @@ impl World {
         }
     }
 
-    /// A node is gone: what it should have replaced stays.
+    /// A node is gone, or told to go: what it should have replaced stays.
     pub(super) fn replacements_without(&mut self) {
         let fleet = &self.fleet;
-        let gone = |one: &Replacement| one.coming.iter().any(|node| fleet.place_of_node(*node).is_none());
+        let stays = |node: &NodeId| fleet.place_of_node(*node).is_some() && !fleet.is_told(*node);
+        let gone = |one: &Replacement| !one.coming.iter().all(stays);
         let (failed, waiting): (Vec<Replacement>, Vec<Replacement>) =
             std::mem::take(&mut self.state.replacements).into_iter().partition(gone);
         self.state.replacements = waiting;

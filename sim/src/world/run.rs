@@ -22,6 +22,7 @@ use super::{Luck, ServiceState, State, World, WorldError};
 use crate::cluster::fleet::{Fleet, SavedFleet};
 use crate::cluster::routing::Router;
 use crate::engine::{self, Calendar, Limits, Phase, RunError};
+use crate::scrape::exporter::front::FrontCounters;
 use crate::scrape::exporter::variants;
 use crate::scrape::history::History;
 use crate::scrape::metrics_server::MetricsServer;
@@ -142,7 +143,7 @@ impl Run {
         let resolution = settings.metrics_resolution;
         calendar.at(grid("metrics-server", resolution), Phase::Scrape, Event::Look);
         let of_deployments = |series: &ScrapedSeries| {
-            signal(&series.name).is_some_and(|found| found.scope == SignalScope::Deployment)
+            signal(&series.name).is_some_and(|found| found.scope != SignalScope::Replica)
         };
         if world.board.series().iter().any(of_deployments) {
             let first = grid("scrape/kube-state-metrics", settings.scrape.interval);
@@ -316,6 +317,7 @@ impl State {
             admission: OPEN,
             serial: 0,
             population: TimeAverage::start(Time::ZERO, 0),
+            front: FrontCounters::for_series(board.series()),
         });
         let recorder = RecorderSettings {
             scenario: settings.name.clone(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cluster::routing::RoutingSettings;
 use crate::cluster::settings::{ClusterSettings, DeploymentSettings, Lost, Outage};
+use crate::scrape::exporter::LlmServer;
 use crate::scrape::queries::QuerySignal;
 use crate::scrape::signals::{ScrapeSettings, SignalSettings};
 use crate::serving::concurrency::ConcurrencyConfig;
@@ -135,6 +136,9 @@ pub enum EngineSettings {
         queue: Option<u32>,
         /// The name of the model that it serves.
         model: String,
+        /// Whose metrics it shows.
+        #[serde(skip_serializing_if = "is_vllm")]
+        server: LlmServer,
     },
     /// Concurrency slots.
     Concurrency {
@@ -199,6 +203,11 @@ pub struct StepCost {
     pub bytes_per_context_token: f64,
     /// Bytes per second at most.
     pub peak_bytes: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands on a reference")]
+fn is_vllm(server: &LlmServer) -> bool {
+    *server == LlmServer::Vllm
 }
 
 #[cfg(test)]

@@ -79,6 +79,11 @@ struct Counted {
     /// Values of pods that the selector no longer lists.
     unlisted: Vec<i64>,
     ready: i32,
+    /// Whether there are pods of these groups.
+    any_unready: bool,
+    any_missing: bool,
+    /// How many samples count.
+    len: usize,
 }
 
 impl Counted {
@@ -95,34 +100,33 @@ impl Counted {
             pods: Vec::with_capacity(pods.len()),
             unlisted: values.unlisted.iter().map(|(_, sample)| sample.milli).collect(),
             ready: 0,
+            any_unready: false,
+            any_missing: false,
+            len: values.unlisted.len(),
         };
         for (pod, sample) in samples(pods, values) {
             let group = group(pod, sample, resource, times);
+            let value = sample.filter(|_| group == Group::Ready).map(|sample| sample.milli);
             counted.ready += i32::from(group == Group::Ready);
-            counted.pods.push((group, sample.filter(|_| group == Group::Ready).map(|sample| sample.milli)));
+            counted.any_unready |= group == Group::Unready;
+            counted.any_missing |= group == Group::Missing;
+            counted.len += usize::from(value.is_some());
+            counted.pods.push((group, value));
         }
-        if counted.len() == 0 {
+        if counted.len == 0 {
             return Err(CalcError::NoUsableSamples);
         }
         Ok(counted)
-    }
-
-    fn any(&self, group: Group) -> bool {
-        self.pods.iter().any(|(of, _)| *of == group)
     }
 
     /// Lets every pod of `group` count with `value` of its number.
     fn fill(&mut self, group: Group, value: impl Fn(usize) -> i64) {
         for (at, (of, sample)) in self.pods.iter_mut().enumerate() {
             if *of == group {
+                self.len += usize::from(sample.is_none());
                 *sample = Some(value(at));
             }
         }
-    }
-
-    /// How many samples count.
-    fn len(&self) -> usize {
-        self.pods.iter().filter(|(_, sample)| sample.is_some()).count() + self.unlisted.len()
     }
 
     fn values(&self) -> impl Iterator<Item = i64> {
@@ -147,7 +151,7 @@ fn refilled(current: i32, first: f64, second: f64, counted: &Counted, tolerances
     if tolerances.within(second) || turned {
         return current;
     }
-    let replicas = ceil(second * counted.len() as f64);
+    let replicas = ceil(second * counted.len as f64);
     let against = (second < 1.0 && replicas > current) || (second > 1.0 && replicas < current);
     if against { current } else { replicas }
 }
@@ -171,8 +175,8 @@ pub fn resource_utilization(
     let requests = requests_of(pods, resource, container)?;
     let (ratio, percent, usage) = utilization(&counted, &requests, target_percent)?;
     let proposal = |replicas| Proposal { replicas, utilization: Some(percent), usage };
-    let up_with_unready = counted.any(Group::Unready) && ratio > 1.0;
-    if !up_with_unready && !counted.any(Group::Missing) {
+    let up_with_unready = counted.any_unready && ratio > 1.0;
+    if !up_with_unready && !counted.any_missing {
         let replicas =
             if tolerances.within(ratio) { current } else { ceil(ratio * f64::from(counted.ready)) };
         return Ok(proposal(replicas));
@@ -251,8 +255,8 @@ pub fn plain(
     let mut counted = Counted::of(pods, values, resource, times)?;
     let (ratio, usage) = mean_ratio(&counted, target_milli);
     let proposal = |replicas| Proposal { replicas, utilization: None, usage };
-    let up_with_unready = counted.any(Group::Unready) && ratio > 1.0;
-    if !up_with_unready && !counted.any(Group::Missing) {
+    let up_with_unready = counted.any_unready && ratio > 1.0;
+    if !up_with_unready && !counted.any_missing {
         let replicas =
             if tolerances.within(ratio) { current } else { ceil(ratio * f64::from(counted.ready)) };
         return Ok(proposal(replicas));
@@ -272,7 +276,7 @@ pub fn plain(
 /// `GetMetricUsageRatio`: the mean is a whole number before the ratio is taken.
 fn mean_ratio(counted: &Counted, target_milli: i64) -> (f64, i64) {
     let total = counted.values().fold(0i64, i64::wrapping_add);
-    let count = i64::try_from(counted.len()).unwrap_or(i64::MAX);
+    let count = i64::try_from(counted.len).unwrap_or(i64::MAX);
     let usage = total.wrapping_div(count);
     (usage as f64 / target_milli as f64, usage)
 }

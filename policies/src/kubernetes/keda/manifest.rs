@@ -9,6 +9,7 @@ use scaletwin_core::control::ObjectName;
 use scaletwin_core::input::{At, Node, Problem, Problems};
 use scaletwin_core::units::{Quantity, Span};
 
+use super::scalers::SCALERS;
 use super::spec::{formula, resource};
 use super::trigger::{SignalSource, Source, Trigger, metric_name};
 use super::{Fallback, FallbackBehavior, MetricType, Modifiers, Pause, ScaledObject, trigger};
@@ -320,156 +321,6 @@ fn read_resource(
     Some(resource(&kind.value, MetricSource::Resource { resource: name.resource(), container, target }))
 }
 
-/// A scaler with one number: where its metadata has the target, the default of that, the activation threshold, and what
-/// says only what is measured and how it is reached, which the bound signal stands for.
-struct Scaler {
-    kind: &'static str,
-    target: &'static str,
-    default: Option<f64>,
-    activation: &'static str,
-    measured: &'static [&'static str],
-}
-
-const fn scaler(
-    kind: &'static str,
-    target: &'static str,
-    default: Option<f64>,
-    activation: &'static str,
-    measured: &'static [&'static str],
-) -> Scaler {
-    Scaler { kind, target, default, activation, measured }
-}
-
-/// The scalers that can be bound to a signal.
-const SCALERS: [Scaler; 10] = [
-    scaler(
-        "prometheus",
-        "threshold",
-        None,
-        "activationThreshold",
-        &[
-            "serverAddress",
-            "metricName",
-            "namespace",
-            "customHeaders",
-            "authModes",
-            "unsafeSsl",
-            "queryParameters",
-            "timeout",
-            "awsRegion",
-            "identityOwner",
-            "cortexOrgID",
-        ],
-    ),
-    scaler(
-        "aws-sqs-queue",
-        "queueLength",
-        Some(5.0),
-        "activationQueueLength",
-        &[
-            "queueURL",
-            "queueURLFromEnv",
-            "awsRegion",
-            "awsEndpoint",
-            "identityOwner",
-            "scaleOnInFlight",
-            "scaleOnDelayed",
-        ],
-    ),
-    scaler(
-        "rabbitmq",
-        "value",
-        None,
-        "activationValue",
-        &[
-            "host",
-            "hostFromEnv",
-            "queueName",
-            "mode",
-            "protocol",
-            "vhostName",
-            "unsafeSsl",
-            "timeout",
-            "useRegex",
-            "pageSize",
-            "operation",
-            "excludeUnacknowledged",
-        ],
-    ),
-    scaler(
-        "redis",
-        "listLength",
-        Some(5.0),
-        "activationListLength",
-        &[
-            "address",
-            "addressFromEnv",
-            "host",
-            "hostFromEnv",
-            "port",
-            "portFromEnv",
-            "listName",
-            "databaseIndex",
-            "enableTLS",
-            "unsafeSsl",
-            "usernameFromEnv",
-            "passwordFromEnv",
-        ],
-    ),
-    scaler(
-        "azure-servicebus",
-        "messageCount",
-        Some(5.0),
-        "activationMessageCount",
-        &[
-            "queueName",
-            "topicName",
-            "subscriptionName",
-            "namespace",
-            "connectionFromEnv",
-            "cloud",
-            "endpointSuffix",
-        ],
-    ),
-    scaler(
-        "azure-queue",
-        "queueLength",
-        Some(5.0),
-        "activationQueueLength",
-        &["queueName", "connectionFromEnv", "accountName", "cloud", "endpointSuffix", "queueLengthStrategy"],
-    ),
-    scaler(
-        "gcp-pubsub",
-        "value",
-        Some(10.0),
-        "activationValue",
-        &[
-            "mode",
-            "subscriptionName",
-            "subscriptionNameFromEnv",
-            "topicName",
-            "credentialsFromEnv",
-            "aggregation",
-            "timeHorizon",
-        ],
-    ),
-    scaler(
-        "nats-jetstream",
-        "lagThreshold",
-        Some(10.0),
-        "activationLagThreshold",
-        &["natsServerMonitoringEndpoint", "account", "stream", "consumer", "useHttps"],
-    ),
-    scaler(
-        "metrics-api",
-        "targetValue",
-        None,
-        "activationTargetValue",
-        &["url", "valueLocation", "format", "method", "authMode", "keyParamName", "unsafeSsl"],
-    ),
-    scaler("kubernetes-workload", "value", None, "activationValue", &["podSelector", "allNamespaces"]),
-];
-
 fn read_scaler(
     fields: &mut Fields<'_>,
     reader: &mut Reader,
@@ -618,6 +469,28 @@ spec:
         assert!(error.contains("did you mean \"ignoreNullValues\"?"), "{error}");
         assert!(read_text(&text, &["spec.triggers[0].metadata.ignoreNulValues"]).is_ok());
         assert!(read_text(MANIFEST, &["spec.jobTargetRef"]).unwrap_err().contains("is not needed"));
+    }
+
+    #[test]
+    fn queues_have_the_names_and_defaults_of_their_scalers() {
+        for (kind, metadata, want) in [
+            ("kafka", "topic: a, lagThreshold: \"50\", activationLagThreshold: \"5\"", (50_000, 5.0)),
+            ("kafka", "topic: a", (10_000, 0.0)),
+            ("redis-sentinel", "listName: a, activationListLength: \"1\"", (5_000, 1.0)),
+            ("azure-eventhub", "eventHubName: a", (64_000, 0.0)),
+            ("postgresql", "query: select 1, targetQueryValue: \"2.5\"", (2_500, 0.0)),
+        ] {
+            let text = format!(
+                "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nspec:\n  scaleTargetRef: {{name: a}}\n  minReplicaCount: 1\n  triggers: [{{type: {kind}, metadata: {{{metadata}}}}}]\n"
+            );
+            let node = parse("so.yaml", &text).expect("YAML");
+            let (keda, _) = read(&node, &[], &BTreeMap::new(), &ControllerSettings::default())
+                .unwrap_or_else(|problems| panic!("{kind}: {problems}"));
+            let Source::Signal(signal) = &keda.object.triggers[0].source else { panic!("a signal") };
+            assert_eq!(signal.threshold, want.0, "{kind}");
+            assert!((signal.activation_threshold - want.1).abs() < 1e-9, "{kind}");
+            assert_eq!(keda.stands_for[&format!("s0-{kind}")], StandsFor::Scaler(kind.to_owned()));
+        }
     }
 
     #[test]

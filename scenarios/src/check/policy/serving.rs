@@ -90,6 +90,8 @@ pub(super) fn wva(
         prompt_tokens: metric(&spec.prompt_tokens, problems),
         output_tokens: metric(&spec.output_tokens, problems),
     };
+    let zero = spec.scale_to_zero.iter().map(|zero| &zero.requests);
+    let requests = super::rules::bound(zero, seen, problems).pop();
     if problems.len() > before {
         return None;
     }
@@ -104,9 +106,22 @@ pub(super) fn wva(
                 thresholds: thresholds(spec),
                 metrics,
                 tokens: by_tokens.then(|| capacities(spec)),
+                requests,
             },
         },
     })
+}
+
+/// WVA stands above whatever follows it, where it scales from zero itself.
+pub(super) fn layers_of_wva(controller: &CheckedController) -> Vec<Vec<String>> {
+    let Kind::Wva { settings } = &controller.kind else { return Vec::new() };
+    let followers = |variant: &VariantSettings| {
+        let follower = |kind: &str| format!("{kind}/{}", variant.target);
+        let above = std::iter::once(controller.name.clone());
+        above.chain(["hpa", "keda-hpa", "keda"].map(follower)).collect()
+    };
+    let scales = settings.variants.iter().filter(|variant| settings.scales(&variant.target));
+    scales.map(followers).collect()
 }
 
 fn thresholds(spec: &WvaSpec) -> Thresholds {
@@ -153,7 +168,9 @@ pub(super) fn dynamo(
         isl: f64::from(spec.isl.0),
         kv_cache_usage,
         queue_length,
+        throughput: spec.throughput.as_ref().map(|throughput| throughput.value.settings()),
     };
+    super::rules::bound(spec.throughput.iter().map(|at| &at.value.requests), seen, problems);
     (problems.len() == before).then(|| CheckedController {
         name: format!("dynamo-planner/{target}"),
         place: place.clone(),

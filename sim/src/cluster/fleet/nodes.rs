@@ -306,6 +306,13 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether the provider has said that it takes a node back.
+    #[must_use]
+    pub fn is_told(&self, id: NodeId) -> bool {
+        let entity = self.index().nodes.get(&id);
+        entity.and_then(|entity| self.world.get::<Node>(*entity)).is_some_and(|node| node.reclaim.is_some())
+    }
+
     /// Lets a node take pods again, unless it is gone or the provider takes it back.
     pub fn uncordon(&mut self, name: &str) {
         let Ok(entity) = self.find_node(name) else { return };
