@@ -281,6 +281,7 @@ impl World {
     ) -> Result<(), super::WorldError> {
         let Some(name) = self.fleet.interrupt(node) else { return Ok(()) };
         let at = calendar.now();
+        self.state.recorder.node_reclaimed(node.0);
         self.delete_node(&name, calendar).map_err(|why| super::WorldError::Node { at, why })?;
         calendar.soon(Phase::Place, Event::Lifecycle);
         Ok(())
@@ -294,6 +295,7 @@ impl World {
     ) -> Result<NodeId, String> {
         let now = calendar.now();
         let (id, ordinal) = self.fleet.launch(pool, now)?;
+        self.state.recorder.node_launched(id.0, pool, ordinal, now);
         let law = &self.fleet.pool(pool).1.provisioning;
         let seconds = law.draw(&mut self.luck.provisioning[pool].entity(u64::from(ordinal)));
         let ready = now.saturating_add(
@@ -321,6 +323,7 @@ impl World {
             self.kill_replica(id, calendar);
         }
         let node = self.fleet.delete_node(name, calendar.now())?;
+        self.state.recorder.node_deleted(node.0, calendar.now());
         self.forget_node(node, calendar);
         self.replacements_without();
         Ok(())
