@@ -136,6 +136,11 @@ impl CheckedPolicy {
         controller
     }
 
+    /// Whether nothing scales.
+    pub(super) fn is_empty(&self) -> bool {
+        self.controllers.is_empty()
+    }
+
     /// The controllers for a seed.
     pub(crate) fn build(&self, seed: Seed) -> Result<Controllers, LayeringError> {
         let build = |checked: &CheckedController| Controller {
@@ -283,6 +288,7 @@ fn fixed(
     problems: &mut Problems,
 ) -> Option<CheckedController> {
     let target = target(&spec.target, seen, problems)?;
+    super::check_count(place, u64::from(spec.replicas.0), super::MOST, "replicas", problems);
     Some(CheckedController {
         name: format!("static/{target}"),
         place: place.clone(),
@@ -343,6 +349,8 @@ fn hpa(
     let settings = settings?;
     check_named(named.as_ref(), &target, &spec.target.place, problems);
     check_metrics(&settings, &target, place, seen, problems);
+    let most = u64::try_from(settings.max_replicas).unwrap_or(0);
+    super::check_count(place, most, super::MOST, "replicas", problems);
     Some(CheckedController {
         name: format!("hpa/{target}"),
         place: place.clone(),
