@@ -82,7 +82,8 @@ fn following_a_day_costs_less_than_standing_at_its_peak_and_full_replicas_are_wi
     let day = |change: &str| run("diurnal-week", &[change, "duration=25h"]).summary;
     let following = day("seed=11");
     let standing = day("policy.controllers[0].min_replicas=14");
-    let cost = |summary: &scaletwin_core::record::Summary| summary.cost.total_usd.expect("all nodes have a price");
+    let cost =
+        |summary: &scaletwin_core::record::Summary| summary.cost.total_usd.expect("all nodes have a price");
     assert!(cost(&following) < 0.7 * cost(&standing), "{} and {}", cost(&following), cost(&standing));
     assert!(following.services[0].slo.attainment > Some(0.99), "{:?}", following.services[0].slo);
     // CPU of a pod is at most 100 % of its request: 1.053 times 95 %, which is within 10 %.
