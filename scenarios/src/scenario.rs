@@ -71,7 +71,7 @@ impl Scenario {
         text: &str,
         folder: &Path,
         changes: &[String],
-        known: BTreeMap<PathBuf, String>,
+        known: Arc<BTreeMap<PathBuf, String>>,
     ) -> Result<Scenario, Problems> {
         let request = Request { changes: changes.to_vec(), ..Request::default() };
         Scenario::read(name, text, folder, &request, Files::knowing(known))

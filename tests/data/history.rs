@@ -83,6 +83,7 @@ policy:
         .replace("_cdf: servegen", &format!("_cdf: {}/servegen", data.display()))
 }
 
+#[expect(clippy::print_stderr, reason = "whoever runs three days wants to see their figures")]
 fn judge(path: &Path, hours: u32) -> Result<(), Failed> {
     let data = path.parent().and_then(Path::parent).ok_or("the folder of data")?;
     let text = scenario(data, hours);

@@ -225,7 +225,7 @@ fn spans_of_agents_and_embeddings_are_no_answers() {
     let answer = ",{\"key\":\"gen_ai.usage.output_tokens\",\"value\":{\"intValue\":\"2\"}}";
     let spans = [span("invoke_agent", answer), span("chat", answer), span("embeddings", "")].join(",");
     let text = format!("{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{spans}]}}]}}]}}\n");
-    let (rows, left_out) = read_as(&reading(TraceFormat::Otlp), &text).unwrap();
+    let (rows, left_out) = read_as(&Reading::of(TraceFormat::Otlp), text).unwrap();
     assert_eq!(tokens(&rows), [(Some(9), Some(2))]);
     assert_eq!(left_out, LeftOut { foreign: 2, ..LeftOut::default() });
 }
@@ -233,7 +233,7 @@ fn spans_of_agents_and_embeddings_are_no_answers() {
 #[test]
 fn a_request_that_was_never_sent_does_not_move_a_benchmark() {
     let text = "{\"input_lens\": [5, 5, 5], \"output_lens\": [2, 0, 3], \"start_times\": [9000.5, 0.0, 9001.0], \"errors\": [\"\", \"refused\", \"\"]}";
-    let (rows, left_out) = read_as(&reading(TraceFormat::VllmBench), text).unwrap();
+    let (rows, left_out) = read_as(&Reading::of(TraceFormat::VllmBench), text).unwrap();
     assert_eq!((offsets(&rows), left_out.failed), (vec![0.0, 0.5], 1));
 }
 
