@@ -26,7 +26,8 @@ pub use histogram::Histogram;
 pub use latency::LatencySummary;
 pub use outcome::{Finished, Outcome, OutcomeCounts};
 pub use recorder::{
-    CapacityRow, DecisionLine, DecisionLog, FleetFigures, Recorder, RecorderSettings, RunRecord,
+    CapacityRow, DecisionLine, DecisionLog, FleetFigures, NodeRow, PoolRow, Recorder, RecorderSettings,
+    ReplicaStates, RunRecord,
 };
 pub use service::{ServiceMeter, ServiceSettings};
 pub use slo::{LatencyMetric, Objective, ObjectiveResult, Slo};

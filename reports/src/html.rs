@@ -2,12 +2,13 @@
 //!
 //! It needs nothing from elsewhere, reads without its script, and prints.
 
+mod charts;
+
 use std::fmt::Write as _;
 
-use scaletwin_core::record::{CapacityRow, LatencyMetric, RunRecord, Window};
+use scaletwin_core::record::RunRecord;
 
 use crate::Scaling;
-use crate::chart::{BLUE, Chart, GREEN, LEFT, Line, ORANGE, RIGHT, SIZE};
 use crate::figures::{
     clock, count, digits, dollars, elasticity_line, energy, outcomes, percent, quantile, seconds,
     seconds_or_dash,
@@ -45,7 +46,7 @@ fn write_page(page: &mut String, record: &RunRecord, scaling: &Scaling) -> std::
     write_tiles(page, record)?;
     writeln!(page, "</header>")?;
     for service in 0..summary.services.len() {
-        write_service(page, record, service)?;
+        write_service(page, record, scaling, service)?;
     }
     write_cost(page, record)?;
     write_decisions(page, scaling)?;
@@ -77,7 +78,7 @@ fn write_tiles(page: &mut String, record: &RunRecord) -> std::fmt::Result {
     writeln!(page, "</div>")
 }
 
-fn write_service(page: &mut String, record: &RunRecord, place: usize) -> std::fmt::Result {
+fn write_service(page: &mut String, record: &RunRecord, scaling: &Scaling, place: usize) -> std::fmt::Result {
     let service = &record.summary.services[place];
     writeln!(page, "<section><h2>{}</h2>", escaped(&service.name))?;
     for objective in &service.slo.objectives {
@@ -104,8 +105,8 @@ fn write_service(page: &mut String, record: &RunRecord, place: usize) -> std::fm
             worst.cause.words(),
         )?;
     }
-    write_charts(page, record, place)?;
     write_latencies(page, record, place)?;
+    charts::write_service(page, record, scaling, place)?;
     write_starts(page, record, place)?;
     for deployment in &service.deployments {
         if let Some(elasticity) = &deployment.elasticity {
@@ -114,124 +115,6 @@ fn write_service(page: &mut String, record: &RunRecord, place: usize) -> std::fm
         }
     }
     writeln!(page, "</section>")
-}
-
-/// What the charts of a service are drawn from.
-struct Timeline<'a> {
-    rows: Vec<&'a CapacityRow>,
-    windows: Vec<Option<&'a Window>>,
-    width: f64,
-}
-
-impl<'a> Timeline<'a> {
-    fn of(record: &'a RunRecord, service: usize) -> Timeline<'a> {
-        let rows: Vec<&CapacityRow> = record.capacity.iter().filter(|row| row.service == service).collect();
-        let at = |start: f64| record.windows[service].iter().find(|w| (w.start_seconds - start).abs() < 1e-6);
-        let windows = rows.iter().map(|row| at(row.start_seconds)).collect();
-        let width = rows.get(1).map_or(record.summary.simulated_seconds, |row| row.start_seconds);
-        Timeline { rows, windows, width: width.max(1e-9) }
-    }
-
-    fn line(
-        &self,
-        name: &str,
-        color: plotters::style::RGBColor,
-        value: impl Fn(&CapacityRow, Option<&Window>) -> Option<f64>,
-    ) -> Line {
-        let points = self.rows.iter().zip(&self.windows);
-        let points = points.map(|(row, window)| (row.start_seconds, value(row, *window))).collect();
-        Line { name: name.to_owned(), color, points }
-    }
-}
-
-fn write_charts(page: &mut String, record: &RunRecord, place: usize) -> std::fmt::Result {
-    let service = &record.summary.services[place];
-    let timeline = Timeline::of(record, place);
-    let limit = |metric: LatencyMetric| {
-        let objectives = service.slo.objectives.iter().filter(|objective| objective.metric == metric);
-        objectives.map(|objective| objective.limit_seconds).reduce(f64::max)
-    };
-    let end = record.summary.simulated_seconds;
-    // The last window may be shorter.
-    let per_second =
-        |row: &CapacityRow, count: u64| count as f64 / timeline.width.min(end - row.start_seconds).max(1e-9);
-    let mut charts = vec![
-        Chart {
-            title: "Requests a second: arrived, and good",
-            lines: vec![
-                timeline.line("arrived", BLUE, |row, window| {
-                    Some(window.map_or(0.0, |w| per_second(row, w.counts.arrived)))
-                }),
-                timeline
-                    .line("good", GREEN, |row, window| Some(window.map_or(0.0, |w| per_second(row, w.good)))),
-            ],
-            limit: None,
-            phrase: digits,
-            steps: true,
-        },
-        Chart {
-            title: "Replicas: wanted, and ready",
-            lines: vec![
-                timeline.line("wanted", ORANGE, |row, _| Some(row.replicas_wanted)),
-                timeline.line("ready", BLUE, |row, _| Some(row.replicas_ready)),
-            ],
-            limit: None,
-            phrase: digits,
-            steps: true,
-        },
-    ];
-    if service.ttft_seconds.is_some() {
-        charts.push(Chart {
-            title: "Time to first token, p95",
-            lines: vec![timeline.line("TTFT p95", BLUE, |_, window| window?.ttft_p95_seconds)],
-            limit: limit(LatencyMetric::Ttft),
-            phrase: seconds,
-            steps: false,
-        });
-    }
-    charts.push(Chart {
-        title: "Whole time, p95",
-        lines: vec![timeline.line("E2E p95", BLUE, |_, window| window?.e2e_p95_seconds)],
-        limit: limit(LatencyMetric::E2e),
-        phrase: seconds,
-        steps: false,
-    });
-    charts.push(Chart {
-        title: "Requests in the system at the end of each window",
-        lines: vec![timeline.line("in system", BLUE, |row, _| Some(row.in_system as f64))],
-        limit: None,
-        phrase: digits,
-        steps: false,
-    });
-    for chart in &charts {
-        write_chart(page, chart, record.summary.simulated_seconds, timeline.width)?;
-    }
-    Ok(())
-}
-
-fn write_chart(page: &mut String, chart: &Chart<'_>, end: f64, width: f64) -> std::fmt::Result {
-    write!(page, "<figure><figcaption>{}", escaped(chart.title))?;
-    for line in &chart.lines {
-        let plotters::style::RGBColor(red, green, blue) = line.color;
-        write!(page, " <i style=\"background:rgb({red},{green},{blue})\"></i>{}", escaped(&line.name))?;
-    }
-    if chart.limit.is_some() {
-        write!(page, " <i class=\"limit\"></i>limit")?;
-    }
-    writeln!(page, "</figcaption>")?;
-    let lines: Vec<_> = chart
-        .lines
-        .iter()
-        .map(|line| {
-            let values = line.points.iter().map(|(at, value)| (clock(*at), value.map(chart.phrase)));
-            serde_json::json!({"name": line.name, "values": values.collect::<Vec<_>>()})
-        })
-        .collect();
-    let data = serde_json::json!({
-        "end": end, "width": width, "size": SIZE.0, "left": LEFT, "right": RIGHT, "lines": lines,
-    });
-    writeln!(page, "<div class=\"chart\" data-chart=\"{}\">", escaped(&data.to_string()))?;
-    writeln!(page, "{}<output></output></div></figure>", chart.svg(end, width))
 }
 
 fn write_latencies(page: &mut String, record: &RunRecord, place: usize) -> std::fmt::Result {
@@ -245,7 +128,7 @@ fn write_latencies(page: &mut String, record: &RunRecord, place: usize) -> std::
     ];
     writeln!(
         page,
-        "<table><thead><tr><th></th><th>mean</th><th>p50</th><th>p90</th><th>p95</th><th>p99</th><th>max</th></tr></thead><tbody>"
+        "<div class=\"scroll\"><table><thead><tr><th></th><th>mean</th><th>p50</th><th>p90</th><th>p95</th><th>p99</th><th>max</th></tr></thead><tbody>"
     )?;
     for (name, latency) in rows {
         let Some(latency) = latency else { continue };
@@ -255,7 +138,7 @@ fn write_latencies(page: &mut String, record: &RunRecord, place: usize) -> std::
         }
         writeln!(page, "</tr>")?;
     }
-    writeln!(page, "</tbody></table>")?;
+    writeln!(page, "</tbody></table></div>")?;
     let requests = &service.requests;
     writeln!(
         page,
@@ -300,18 +183,10 @@ fn write_cost(page: &mut String, record: &RunRecord) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(page, "<section><h2>Nodes</h2>")?;
-    let timeline = Timeline::of(record, 0);
-    let chart = Chart {
-        title: "Dollars an hour, all nodes",
-        lines: vec![timeline.line("cost", ORANGE, |row, _| row.usd_per_hour)],
-        limit: None,
-        phrase: dollars,
-        steps: true,
-    };
-    write_chart(page, &chart, record.summary.simulated_seconds, timeline.width)?;
+    charts::write_pools(page, record)?;
     writeln!(
         page,
-        "<table><thead><tr><th>pool</th><th>instance type</th><th>bought</th><th>node hours</th><th>GPUs busy</th><th>energy</th><th>cost</th></tr></thead><tbody>"
+        "<div class=\"scroll\"><table><thead><tr><th>pool</th><th>instance type</th><th>bought</th><th>node hours</th><th>GPUs busy</th><th>energy</th><th>cost</th></tr></thead><tbody>"
     )?;
     for pool in &record.summary.node_pools {
         writeln!(
@@ -327,7 +202,7 @@ fn write_cost(page: &mut String, record: &RunRecord) -> std::fmt::Result {
             pool.cost_usd.map_or_else(|| "-".to_owned(), dollars),
         )?;
     }
-    writeln!(page, "</tbody></table></section>")
+    writeln!(page, "</tbody></table></div></section>")
 }
 
 fn write_decisions(page: &mut String, scaling: &Scaling) -> std::fmt::Result {
@@ -340,7 +215,7 @@ fn write_decisions(page: &mut String, scaling: &Scaling) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "<table class=\"text\"><thead><tr><th>at</th><th>controller</th><th>did</th><th>because</th></tr></thead><tbody>"
+        "<div class=\"scroll\"><table class=\"text\"><thead><tr><th>at</th><th>controller</th><th>did</th><th>because</th></tr></thead><tbody>"
     )?;
     for act in scaling.acts() {
         let (who, what, why) = (escaped(&act.who), escaped(&act.what), escaped(&act.why));
@@ -350,7 +225,7 @@ fn write_decisions(page: &mut String, scaling: &Scaling) -> std::fmt::Result {
             clock(act.t_seconds)
         )?;
     }
-    writeln!(page, "</tbody></table></section>")
+    writeln!(page, "</tbody></table></div></section>")
 }
 
 /// What one has to know to trust the figures.
@@ -387,7 +262,7 @@ fn write_trust(page: &mut String, record: &RunRecord) -> std::fmt::Result {
 }
 
 /// Text as HTML.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

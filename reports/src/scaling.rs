@@ -33,6 +33,8 @@ pub struct Act {
     pub what: String,
     /// Why: its own codes.
     pub why: String,
+    /// The scale targets whose replicas it set, each with their number.
+    pub set: Vec<(String, i32)>,
 }
 
 /// As many acts are kept for pages.
@@ -100,7 +102,7 @@ impl Scaling {
         }
         let mut text = format!("\ndecisions: {}\n", self.headline());
         let shown = &self.acts[..self.shown.min(self.acts.len())];
-        for Act { t_seconds, who, what, why } in shown {
+        for Act { t_seconds, who, what, why, .. } in shown {
             text.push_str(&format!("  {}  {who}: {what}  because {why}\n", clock(*t_seconds)));
         }
         for failure in self.failures() {
@@ -128,6 +130,14 @@ fn act(decision: &DecisionLine<'_>, changes: &[&Action]) -> Act {
         who: format!("{}{cause}", decision.controller),
         what: actions.join(", "),
         why: reasons.join("; "),
+        set: decision.actions.iter().filter_map(set).collect(),
+    }
+}
+
+fn set(action: &Action) -> Option<(String, i32)> {
+    match action {
+        Action::SetReplicas { target, replicas } => Some((target.to_string(), *replicas)),
+        _ => None,
     }
 }
 

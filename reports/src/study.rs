@@ -42,6 +42,12 @@ pub fn text(study: &Study) -> String {
     let figures: Vec<_> = study.figures.iter().filter(|(path, _)| shown(path)).collect();
     let width = figures.iter().map(|(path, _)| path.len()).max().unwrap_or(0);
     for (path, estimate) in figures {
+        if path.ends_with(".met") {
+            let runs = estimate.count;
+            let met = digits(estimate.mean * runs as f64);
+            write_line(&mut text, &format!("  {path:<width$}  in {met} of {runs} runs"));
+            continue;
+        }
         let Estimate { mean, half_width_95, min, max, .. } = estimate;
         let interval = half_width_95.map(|half| format!(" ± {}", phrase(path, half)));
         let line = format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use scaletwin_core::record::{Finished, Outcome, RunRecord, Window};
+use scaletwin_core::record::{Finished, Outcome, ReplicaStates, RunRecord, Window};
 use scaletwin_core::units::{Span, Time};
 
 /// Writes `timeline.csv`: a row for each window and service.
@@ -31,6 +31,18 @@ pub fn timeline(record: &RunRecord, out: impl Write) -> Result<(), csv::Error> {
         "replicas_ready",
         "in_system",
         "usd_per_hour",
+        "ttft_p50_seconds",
+        "ttft_p99_seconds",
+        "tpot_p95_seconds",
+        "e2e_p50_seconds",
+        "e2e_p99_seconds",
+        "pending_at_end",
+        "starting_at_end",
+        "ready_at_end",
+        "draining_at_end",
+        "waiting",
+        "busy_share",
+        "kv_used_share",
     ])?;
     // Windows in which nothing arrived are not in the record, but their capacity is.
     let windows: Vec<BTreeMap<u64, &Window>> = record
@@ -55,7 +67,57 @@ pub fn timeline(record: &RunRecord, out: impl Write) -> Result<(), csv::Error> {
         fields.push(row.replicas_ready.to_string());
         fields.push(row.in_system.to_string());
         fields.push(optional(row.usd_per_hour));
+        fields.push(quantile(|window| window.ttft_p50_seconds));
+        fields.push(quantile(|window| window.ttft_p99_seconds));
+        fields.push(quantile(|window| window.tpot_p95_seconds));
+        fields.push(quantile(|window| window.e2e_p50_seconds));
+        fields.push(quantile(|window| window.e2e_p99_seconds));
+        let ReplicaStates { pending, starting, ready, draining } = row.states;
+        fields.extend([pending, starting, ready, draining, row.waiting].map(|count| count.to_string()));
+        fields.push(optional(row.busy_share));
+        fields.push(optional(row.kv_used_share));
         table.write_record(&fields)?;
+    }
+    table.flush().map_err(csv::Error::from)
+}
+
+/// Writes `node_pools.csv`: a row for each window and node pool.
+///
+/// # Errors
+/// When `out` does not take it.
+pub fn node_pools(record: &RunRecord, out: impl Write) -> Result<(), csv::Error> {
+    let mut table = csv::Writer::from_writer(out);
+    table.write_record(["start_seconds", "cluster", "pool", "nodes_at_end", "usd_per_hour"])?;
+    for row in &record.pools {
+        let pool = &record.summary.node_pools[row.pool];
+        table.write_record([
+            row.start_seconds.to_string(),
+            pool.cluster.clone(),
+            pool.name.clone(),
+            row.nodes.to_string(),
+            optional(row.usd_per_hour),
+        ])?;
+    }
+    table.flush().map_err(csv::Error::from)
+}
+
+/// Writes `nodes.csv`: a row for each node, in the order of their launch.
+///
+/// # Errors
+/// When `out` does not take it.
+pub fn nodes(record: &RunRecord, out: impl Write) -> Result<(), csv::Error> {
+    let mut table = csv::Writer::from_writer(out);
+    table.write_record(["cluster", "pool", "number", "launched_seconds", "deleted_seconds", "reclaimed"])?;
+    for row in &record.nodes {
+        let pool = &record.summary.node_pools[row.pool];
+        table.write_record([
+            pool.cluster.clone(),
+            pool.name.clone(),
+            row.number.to_string(),
+            row.launched_seconds.to_string(),
+            optional(row.deleted_seconds),
+            row.reclaimed.to_string(),
+        ])?;
     }
     table.flush().map_err(csv::Error::from)
 }

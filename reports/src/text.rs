@@ -62,7 +62,8 @@ fn cost(summary: &Summary) -> String {
     .into_iter()
     .flatten()
     .collect();
-    format!(", for {} ({})", dollars(total), details.join(", "))
+    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
+    format!(", for {}{details}", dollars(total))
 }
 
 fn objective_line(objective: &ObjectiveResult) -> String {

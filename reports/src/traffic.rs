@@ -1,6 +1,7 @@
 //! Charts of a trace, each a picture of its own.
 
-use crate::chart::{BLUE, Chart, Line, ORANGE};
+use crate::chart::{BLUE, Chart, Form, Line, ORANGE, Scale, Time, WIDE};
+use crate::figures::digits;
 
 /// Rates over time, per second, in windows of `width` seconds, as SVG.
 #[must_use]
@@ -16,10 +17,18 @@ pub fn day(rates: &[f64]) -> String {
 
 fn chart(title: &str, rates: &[f64], width: f64, color: plotters::style::RGBColor) -> String {
     let points = rates.iter().enumerate().map(|(place, rate)| (place as f64 * width, Some(*rate))).collect();
-    let line = Line { name: "requests per second".into(), color, points };
-    let chart =
-        Chart { title, lines: vec![line], limit: None, phrase: |value| format!("{value:.3}"), steps: true };
-    chart.svg(rates.len() as f64 * width, width)
+    let line = Line { name: "requests per second".into(), color, form: Form::Steps, points };
+    let chart = Chart {
+        title,
+        unit: "requests/s",
+        lines: vec![line],
+        limit: None,
+        phrase: digits,
+        scale: Scale::Linear,
+        marks: Vec::new(),
+        stacked: false,
+    };
+    chart.svg(&Time { end: rates.len() as f64 * width, window: width, warm_up: 0.0 }, &WIDE)
 }
 
 #[cfg(test)]

@@ -118,6 +118,7 @@ fn cause(record: &RunRecord, service: usize, window: &Window, capacity: Option<&
 mod tests {
     use super::*;
     use scaletwin_core::random::Seed;
+    use scaletwin_core::record::ReplicaStates;
     use scaletwin_core::record::{
         Finished, FleetFigures, Objective, Outcome, Recorder, RecorderSettings, ServiceSettings, Slo,
     };
@@ -159,7 +160,11 @@ mod tests {
                 service: 0,
                 replicas_wanted: wanted,
                 replicas_ready: ready,
+                states: ReplicaStates::default(),
+                busy_share: None,
+                kv_used_share: None,
                 in_system: 0,
+                waiting: 0,
                 usd_per_hour: None,
             });
         }

@@ -97,6 +97,7 @@ pub(crate) fn check(
     };
     check_start(spec, &settings, &policy, problems);
     check_replicas(spec, &settings.deployments, &policy, problems);
+    check_clients(spec, &settings, &policy, problems);
     (!problems.any_error()).then_some((settings, policy))
 }
 
@@ -137,6 +138,41 @@ fn check_replicas(
     }
 }
 
+/// Clients that neither think nor wait come again at the very instant at which they are refused: where no replica is ready,
+/// without end.
+fn check_clients(
+    spec: &ScenarioSpec,
+    settings: &RunSettings,
+    policy: &CheckedPolicy,
+    problems: &mut Problems,
+) {
+    for (stream, written) in settings.streams.iter().zip(&spec.traffic.value) {
+        let thoughtless = written.clients.as_ref().filter(|clients| clients.think_time.is_none());
+        let service = &settings.services[stream.service];
+        let (Some(clients), Some(0), false) = (thoughtless, service.queue, policy.is_empty()) else {
+            continue;
+        };
+        let message = format!(
+            "clients without think_time ask again at once, and service {} refuses them while no replica is ready",
+            service.name
+        );
+        problems.push(
+            Problem::warning(&clients.place, message)
+                .hint("add queue: {} to the service, or think_time: 1s to the clients"),
+        );
+    }
+}
+
+/// Refuses a number of things that all take memory, beyond what any cluster has.
+fn check_count(place: &Place, count: u64, most: u64, what: &str, problems: &mut Problems) {
+    if count > most {
+        problems.error(place, format!("at most {most} {what}, and this is {count}"));
+    }
+}
+
+/// The most replicas of a target, and nodes of a pool. Kubernetes itself is made for 5 000 nodes and 150 000 pods.
+const MOST: u64 = 100_000;
+
 /// Refuses names that stand twice, or that cannot be told from a path.
 fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a At<String>>, problems: &mut Problems) {
     let mut known: BTreeSet<&str> = BTreeSet::new();
@@ -176,6 +212,11 @@ fn choose(
             found
         }
         None if known.len() == 1 => Some(0),
+        None if known.is_empty() => {
+            let problem = Problem::error(place, format!("this needs a {what}, and the scenario has none"));
+            problems.push(problem.hint(format!("add {what}s:, or remove this")));
+            None
+        }
         None => {
             let problem = Problem::error(place, format!("which {what}? there are {}", known.len()));
             problems.push(problem.hint(format!("add {what}: one of {}", known.join(", "))));

@@ -12,7 +12,8 @@ mod pools;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use scaletwin_core::input::Severity;
 
@@ -55,6 +56,8 @@ pub fn draft(files: &[ManifestFile], folder: &Path, about: &str) -> Draft {
 /// The parts of a scenario, each of which has passed the check.
 struct Parts<'a> {
     files: &'a [ManifestFile],
+    /// Their texts, by path.
+    known: Arc<BTreeMap<PathBuf, String>>,
     folder: &'a Path,
     pools: Vec<Pool>,
     servers: Vec<Server>,
@@ -69,14 +72,20 @@ impl<'a> Parts<'a> {
         folder: &'a Path,
         left_out: &mut Vec<String>,
     ) -> Parts<'a> {
-        let none = (Vec::new(), Vec::new(), Signals::new());
-        let mut parts =
-            Parts { files, folder, pools: none.0, servers: Vec::new(), controllers: none.1, signals: none.2 };
+        let known = files.iter().map(|file| (folder.join(&file.path), file.text.clone())).collect();
+        let mut parts = Parts {
+            files,
+            known: Arc::new(known),
+            folder,
+            pools: Vec::new(),
+            servers: Vec::new(),
+            controllers: Vec::new(),
+            signals: Signals::new(),
+        };
         for pool in pools::pools(objects, left_out) {
             let name = pool.name.clone();
             parts.pools.push(pool);
-            let mut alone = parts.like(vec![Server::example()]);
-            alone.controllers.push(controllers::provisioner());
+            let alone = parts.like(vec![Server::example()]);
             if let Err(why) = alone.checked(&alone.page("", &[])) {
                 left_out.push(format!("node pool {name}: {why}"));
                 parts.pools.pop();
@@ -98,11 +107,17 @@ impl<'a> Parts<'a> {
         parts
     }
 
-    /// These pools and controllers with other services.
+    /// These pools, with other services, and one that adds nodes.
     fn like(&self, servers: Vec<Server>) -> Parts<'a> {
-        let (files, folder) = (self.files, self.folder);
-        let (pools, controllers) = (self.pools.clone(), self.controllers.clone());
-        Parts { files, folder, pools, servers, controllers, signals: self.signals.clone() }
+        Parts {
+            files: self.files,
+            known: Arc::clone(&self.known),
+            folder: self.folder,
+            pools: self.pools.clone(),
+            servers,
+            controllers: vec![controllers::provisioner()],
+            signals: Signals::new(),
+        }
     }
 
     /// Takes as much of a server as passes the check.
@@ -110,8 +125,7 @@ impl<'a> Parts<'a> {
         let mut first = None;
         for care in Care::ALL {
             server.care = care;
-            let mut alone = self.like(vec![server.clone()]);
-            alone.controllers.push(controllers::provisioner());
+            let alone = self.like(vec![server.clone()]);
             let Err(why) = alone.checked(&alone.page("", &[])) else { break };
             first.get_or_insert(why);
         }
@@ -132,33 +146,37 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The controllers of replicas.
+    /// The controllers of replicas, each checked with its service alone: a dump may have hundreds.
     fn scalers(&mut self, objects: &Objects<'_>, left_out: &mut Vec<String>) {
         let mut scaled = BTreeSet::new();
         for drafted in controllers::scalers(objects, &self.servers, left_out) {
-            let Drafted { object, target, lines, signals } = drafted;
-            if !scaled.insert(target.clone()) {
+            let Drafted { object, target, server, lines, signals } = drafted;
+            if scaled.contains(&target) {
                 left_out.push(format!("{object}: {target} has another controller"));
                 continue;
             }
-            if let Some(name) = signals
-                .keys()
-                .find(|name| self.signals.get(*name).is_some_and(|known| Some(known) != signals.get(*name)))
-            {
+            let other = |name: &&String| {
+                self.signals.get(*name).is_some_and(|known| Some(known) != signals.get(*name))
+            };
+            if let Some(name) = signals.keys().find(other) {
                 left_out.push(format!("{object}: its metric {name} is another of {target} than of others"));
                 continue;
             }
-            let before = (self.controllers.clone(), self.signals.clone());
-            self.controllers.push(lines);
-            self.signals.extend(signals);
-            if let Err(why) = self.checked(&self.page("", &[])) {
-                left_out.push(format!("{object}: {why}"));
-                (self.controllers, self.signals) = before;
+            let mut alone = self.like(vec![self.servers[server].clone()]);
+            alone.controllers.push(lines.clone());
+            alone.signals.clone_from(&signals);
+            match alone.checked(&alone.page("", &[])) {
+                Err(why) => left_out.push(format!("{object}: {why}")),
+                Ok(()) => {
+                    scaled.insert(target);
+                    self.controllers.push(lines);
+                    self.signals.extend(signals);
+                }
             }
         }
     }
 
-    /// Runs two minutes of the whole, and takes away what it gets nowhere with.
+    /// Runs ten seconds of the whole, and takes away what it gets nowhere with.
     fn prove(&mut self, left_out: &mut Vec<String>) {
         if self.tried().is_ok() {
             return;
@@ -177,7 +195,7 @@ impl<'a> Parts<'a> {
     }
 
     fn tried(&self) -> Result<(), String> {
-        let changes = ["warm_up=0s".to_owned(), "duration=2m".to_owned()];
+        let changes = ["warm_up=0s".to_owned(), "duration=10s".to_owned()];
         let scenario = self.scenario(&self.page("", &[]), &changes)?;
         let failed = |error: &dyn std::error::Error| plain(&error.to_string());
         let run = scenario.start(scenario.settings().seed).map_err(|error| failed(&error))?;
@@ -190,8 +208,7 @@ impl<'a> Parts<'a> {
     }
 
     fn scenario(&self, text: &str, changes: &[String]) -> Result<Scenario, String> {
-        let known: BTreeMap<_, _> =
-            self.files.iter().map(|file| (self.folder.join(&file.path), file.text.clone())).collect();
+        let known = Arc::clone(&self.known);
         Scenario::parse_beside("draft", text, self.folder, changes, known).map_err(|problems| {
             let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
             plain(errors.next().map_or("", |problem| &problem.message))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use scaletwin_core::input::Problem;
 
@@ -28,12 +29,12 @@ pub(crate) struct Files {
     inputs: RefCell<Vec<Input>>,
     of_library: Cell<bool>,
     /// Texts that are known beforehand, by path: they are not read from disk.
-    known: BTreeMap<PathBuf, String>,
+    known: Arc<BTreeMap<PathBuf, String>>,
 }
 
 impl Files {
     /// Files of which these need not be on disk.
-    pub(crate) fn knowing(known: BTreeMap<PathBuf, String>) -> Files {
+    pub(crate) fn knowing(known: Arc<BTreeMap<PathBuf, String>>) -> Files {
         Files { known, ..Files::default() }
     }
 

@@ -71,7 +71,7 @@ impl Scenario {
         text: &str,
         folder: &Path,
         changes: &[String],
-        known: BTreeMap<PathBuf, String>,
+        known: Arc<BTreeMap<PathBuf, String>>,
     ) -> Result<Scenario, Problems> {
         let request = Request { changes: changes.to_vec(), ..Request::default() };
         Scenario::read(name, text, folder, &request, Files::knowing(known))
@@ -194,7 +194,8 @@ impl Scenario {
 fn find(path: Option<&Path>, files: &Files) -> Result<(String, String, PathBuf), Problem> {
     let entry = match path {
         None => Some(library::LIBRARY[0]),
-        Some(path) if path.exists() => None,
+        // A folder of results may have the name of its scenario.
+        Some(path) if path.exists() && !path.is_dir() => None,
         Some(path) => path.to_str().and_then(library::find),
     };
     if let Some(entry) = entry {

@@ -135,6 +135,8 @@ struct State {
     window_start: Time,
     /// What had been spent at the start of the window, dollars. Below 0 after a warm-up that ended within it.
     window_bill: f64,
+    /// What each pool had cost at the start of the window.
+    window_costs: Vec<f64>,
     /// Load that controllers collect for themselves.
     collections: Collections,
     /// Signals that controllers have published: name, labels and value.

@@ -26,6 +26,7 @@ use timing::Timer;
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
+#[command(after_help = library())]
 pub(crate) struct Args {
     /// A scenario file, or the name of a scenario of the library; without it, the quickstart
     scenario: Option<PathBuf>,
@@ -74,6 +75,17 @@ pub(crate) struct Args {
     /// No progress and no timing on stderr
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// The scenarios of the library, each with the first sentence of what it shows.
+fn library() -> String {
+    let line = |entry: &scaletwin_scenarios::library::Entry| {
+        let about = entry.about();
+        let first = about.split_inclusive(". ").next().unwrap_or_default().trim_end().to_owned();
+        format!("\n  {:<16} {first}", entry.name)
+    };
+    let lines: String = scaletwin_scenarios::library::LIBRARY.iter().map(line).collect();
+    format!("Scenarios of the library, to be run by name:{lines}")
 }
 
 /// What is printed.
@@ -182,6 +194,9 @@ fn require(args: &Args, record: &RunRecord) -> Result<bool, Failure> {
 /// Runs with several seeds. Whether the objectives are met in all of them.
 fn several(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
     let timer = Timer::start();
+    if let Some(out) = &args.out {
+        folder::clear(out)?;
+    }
     let first = args.seed.unwrap_or(scenario.settings().seed.0);
     let seeds: Vec<u64> = (0..u64::from(args.replications)).map(|more| first.wrapping_add(more)).collect();
     let progress = if args.quiet { Progress::none() } else { Progress::of_study(seeds.len()) };

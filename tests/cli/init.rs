@@ -50,7 +50,7 @@ fn a_folder_of_manifests_becomes_a_scenario_that_runs() {
     }
     let text = folder.text("rehearsal/s.yaml");
     for line in [
-        "manifest: ../k8s/hpa.yaml",
+        "../k8s/hpa.yaml",
         "max_num_seqs: 32",
         "# read from Deployment/chat --max-num-seqs",
         "max_model_len: 16000",

@@ -1,5 +1,6 @@
 //! The program as people use it: what it prints where, what it writes, and how it refuses.
 
+mod imports;
 mod init;
 mod output;
 mod program;

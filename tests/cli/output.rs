@@ -194,7 +194,7 @@ fn a_page_leads_with_the_verdict_and_needs_nothing_from_elsewhere() {
     let page = folder.text("r/report.html");
     assert!(page.contains("<h1 class=\"bad\">SLO missed</h1>"), "the verdict");
     assert!(page.contains("&lt;b&gt;&amp;&quot;x&quot;") && !page.contains("<b>&\"x\""), "names are text");
-    assert_eq!(page.matches("<svg").count(), 6, "charts are in the page");
+    assert_eq!(page.matches("<svg").count(), 2 * 9, "charts are in the page, for wide and narrow screens");
     for outside in ["http://", "https://", "src="] {
         let at = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!at.contains(outside), "{outside}");
@@ -211,4 +211,79 @@ fn a_metric_that_fails_at_every_look_is_told() {
     let done = Folder::with(&[("s.yaml", text.as_bytes())]).run(&["run", "s.yaml", "-q"]);
     assert_eq!(done.code, 0, "{}", done.err);
     assert!(done.out.contains("hpa/web/main reported FailedGetExternalMetric"), "{}", done.out);
+}
+
+#[test]
+fn a_change_can_reach_below_maps_that_are_not_written() {
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
+    let changes = ["scrape.interval=5s", "services[0].queue.limit=3", "services.web.slo.wait.p99=1s"];
+    let arguments: Vec<&str> = changes.iter().flat_map(|change| ["--set", change]).collect();
+    let done = folder.run(&[&["run", "s.yaml", "-q", "--out", "r"], &arguments[..]].concat());
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(folder.text("r/settings.json").contains("\"queue\": 3"));
+    let typo = folder.run(&["run", "s.yaml", "-q", "--set", "scrap.interval=5s"]);
+    assert!(typo.code == 2 && typo.err.contains("did you mean \"scrape\"?"), "{}", typo.err);
+}
+
+#[test]
+fn a_folder_holds_what_the_last_call_has_left_there_and_what_is_not_ours() {
+    let trace = "arrival_seconds\n0\n1\n";
+    let other = SMALL.replace("name: small", "name: other");
+    let folder = Folder::with(&[
+        ("s.yaml", SMALL.as_bytes()),
+        ("o.yaml", other.as_bytes()),
+        ("t.csv", trace.as_bytes()),
+    ]);
+    let run = |arguments: &[&str]| {
+        let done = folder.run(&[arguments, &["-q", "--out", "r"]].concat());
+        assert_eq!(done.code, 0, "{}", done.err);
+    };
+    run(&["run", "s.yaml", "--replications", "3", "--requests"]);
+    std::fs::write(folder.path("r/mine.txt"), "x").unwrap();
+    std::fs::write(folder.path("r/seed-8/mine.txt"), "x").unwrap();
+    run(&["run", "o.yaml"]);
+    let names = |name: &str| {
+        let entries = std::fs::read_dir(folder.path(name)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("r/inputs"), ["o.yaml"]);
+    assert_eq!(names("r/seed-8"), ["mine.txt"]);
+    assert_eq!(
+        names("r"),
+        [
+            "decisions.jsonl",
+            "inputs",
+            "mine.txt",
+            "node_pools.csv",
+            "nodes.csv",
+            "report.html",
+            "seed-8",
+            "settings.json",
+            "summary.json",
+            "timeline.csv",
+            "timing.json"
+        ]
+    );
+}
+
+#[test]
+fn the_help_of_run_lists_the_library() {
+    let help = Folder::with(&[]).run(&["run", "--help"]);
+    for name in ["quickstart", "diurnal-week", "spot-reclaim"] {
+        assert!(help.out.contains(&format!("\n  {name} ")), "{name} is not in:\n{}", help.out);
+    }
+}
+
+#[test]
+fn a_folder_of_results_does_not_hide_the_scenario_of_its_name() {
+    let folder = Folder::with(&[]);
+    for _ in 0..2 {
+        let done = folder.run(&["run", "chat-steady", "--set", "duration=6m", "-q", "--out", "chat-steady"]);
+        assert_eq!(done.code, 0, "{}", done.err);
+    }
+    let done = folder.run(&["run", ".", "-q"]);
+    assert!(done.code == 2 && done.err.contains("cannot read ."), "{}", done.err);
 }

@@ -375,3 +375,39 @@ fn two_autoscalers_of_the_same_nodes_are_refused() {
     let expected = ["cluster-autoscaler/here and karpenter/here both write the nodes of here", "remove one"];
     refused_text(&format!("{SMALL}{clusters}{both}"), &[], &expected);
 }
+
+#[test]
+fn instants_since_1970_are_no_offsets() {
+    let trace = "arrival_seconds\n1700000000.5\n1700000001\n";
+    let scenario = |trace: &str| SMALL.replace("requests: 500, arrivals: {poisson: {rate: 8/s}}", trace);
+    let files = |text: &str| Folder::with(&[("s.yaml", text.as_bytes()), ("t.csv", trace.as_bytes())]);
+    let folder = files(&scenario("trace: {format: csv, path: t.csv}"));
+    let done = folder.run(&["run", "s.yaml", "-q"]);
+    assert_eq!(done.code, 2, "{}", done.out);
+    for part in ["are its times counted from 1970?", "slice: {from: 1700000000s}"] {
+        assert!(done.err.contains(part), "{part:?} is not in:\n{}", done.err);
+    }
+    // The hint is one that works.
+    let folder = files(&scenario("trace: {format: csv, path: t.csv, slice: {from: 1700000000s}}"));
+    let done = folder.run(&["run", "s.yaml", "-q", "--format", "json"]);
+    let summary: serde_json::Value = serde_json::from_str(&done.out).unwrap_or_default();
+    assert_eq!(summary["services"][0]["requests"]["completed"], 2, "{}", done.err);
+    assert!(summary["simulated_seconds"].as_f64() < Some(60.0), "{}", summary["simulated_seconds"]);
+}
+
+#[test]
+fn a_controller_of_nodes_without_a_cluster_is_told_what_is_missing() {
+    let policy = format!("{SMALL}policy: {{controllers: [{{kind: node-provisioner}}]}}\n");
+    refused_text(&policy, &[], &["this needs a cluster, and the scenario has none", "add clusters:"]);
+}
+
+#[test]
+fn counts_have_limits_that_are_named() {
+    refused("replicas: 2", "replicas: 1000000000000", &["s.yaml:8:", "65535"]);
+    let clients = "clients: {count: 1000000000}, requests: 5";
+    refused("requests: 500, arrivals: {poisson: {rate: 8/s}}", clients, &["at most 1000000 clients"]);
+    let nodes = "clusters: [{name: c, node_pools: [{name: p, instance_type: m6i.xlarge, nodes: {min: 2000000000, max: 2000000001}}]}]";
+    refused_text(&format!("{SMALL}{nodes}\n"), &[], &["at most 100000 nodes"]);
+    let fixed = "policy: {controllers: [{kind: static, target: web, replicas: 2000000000}]}";
+    refused_text(&format!("{SMALL}{fixed}\n"), &[], &["at most 100000 replicas"]);
+}

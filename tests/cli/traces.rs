@@ -192,7 +192,7 @@ traffic: [{{name: all, {keys}}}]
 }
 
 #[test]
-fn https_is_refused_by_name() {
+fn https_needs_a_build_with_tls() {
     let arguments = [
         "trace",
         "import",
@@ -210,7 +210,8 @@ fn https_is_refused_by_name() {
         "p.json",
     ];
     let done = folder().run(&arguments);
-    assert!(done.code == 2 && done.err.contains("https is not supported"), "{}", done.err);
+    let why = if cfg!(feature = "tls") { "cannot ask https" } else { "--features tls" };
+    assert!(done.code == 2 && done.err.contains(why), "{}", done.err);
 }
 
 #[test]

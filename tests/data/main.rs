@@ -1,7 +1,10 @@
 //! Replays of real traces, whole.
 //!
 //! The traces are outside the repository: `SCALETWIN_DATA_DIR` names their directory. Without it each test counts as
-//! ignored, with the reason; `SCALETWIN_REQUIRE=data` turns that into a failure.
+//! ignored, with the reason; `SCALETWIN_REQUIRE=data` turns that into a failure. What takes minutes is run by name:
+//! `SCALETWIN_WHOLE=three_days cargo test --release --test data three_days`.
+
+mod history;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,7 @@ use scaletwin_sim::traffic::trace::{Reading, RowTime, TraceFormat, TraceReader};
 /// A test on data, with the file that it needs.
 type Test = (&'static str, &'static str, fn(&Path) -> Result<(), Failed>);
 
-const TESTS: [Test; 9] = [
+const TESTS: [Test; 10] = [
     (
         "an_hour_of_azure_code_completions_under_an_hpa",
         "azure-llm-2023/AzureLLMInferenceTrace_code.csv",
@@ -49,7 +52,12 @@ const TESTS: [Test; 9] = [
         "servegen/m-small_clients_10min.csv.gz",
         servegen_rates,
     ),
+    ("six_hours_of_history_are_billed_to_the_cent", history::TRAFFIC, history::six_hours),
 ];
+
+/// Tests that take minutes, by the names under which SCALETWIN_WHOLE asks for them.
+const WHOLE: [(&str, Test); 1] =
+    [("three_days", ("three_days_of_history_are_billed_to_the_cent", history::TRAFFIC, history::three_days))];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -66,7 +74,14 @@ fn main() {
             None => Ok(Completion::ignored_with(format!("SCALETWIN_DATA_DIR has no {file}"))),
         })
     };
-    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect()).exit();
+    let asked = std::env::var("SCALETWIN_WHOLE").unwrap_or_default();
+    let whole = WHOLE.into_iter().map(|(name, test)| match asked.split(',').any(|asked| asked == name) {
+        true => trial(test),
+        false => Trial::ignorable_test(test.0, move || {
+            Ok(Completion::ignored_with(format!("it takes minutes: SCALETWIN_WHOLE={name} asks for it")))
+        }),
+    });
+    libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).chain(whole).collect()).exit();
 }
 
 fn replay(text: &str) -> Result<RunRecord, Failed> {

@@ -10,8 +10,9 @@ use crate::running::{scenario, start};
 
 /// All bytes that a run leaves behind.
 pub(crate) fn bytes(record: &RunRecord) -> String {
-    let RunRecord { summary, windows, capacity, decisions } = record;
-    serde_json::to_string(&(summary, windows, capacity, decisions)).expect("a record is plain data")
+    let RunRecord { summary, windows, capacity, pools, nodes, decisions } = record;
+    serde_json::to_string(&(summary, windows, capacity, pools, nodes, decisions))
+        .expect("a record is plain data")
 }
 
 fn cut(shape: &Shape, cuts: &[u64]) -> Result<(), TestCaseError> {

@@ -86,15 +86,19 @@ impl Node {
     }
 
     /// Puts `node` at `path`, as `--set` does: keys separated by dots, elements of lists by `[0]`, or by the value
-    /// of their key `name`. Maps grow by the last key.
+    /// of their key `name`. Maps grow by keys that they do not have, and by maps below those. Lists do not grow.
     ///
     /// # Errors
-    /// When a step of the path does not exist.
+    /// When an element of a list does not exist, or a step leads into something that is neither map nor list.
     pub fn set(&mut self, path: &str, node: Node) -> Result<(), PathError> {
         let steps = steps_of(path)?;
         let (last, inner) = steps.split_last().ok_or_else(|| PathError::new(path, "is empty"))?;
         let mut here = self;
-        for step in inner {
+        for (place, step) in inner.iter().enumerate() {
+            let is_element = steps.get(place + 1).is_some_and(|next| next.parse::<usize>().is_ok());
+            if !is_element {
+                here.grow(step, &node.place);
+            }
             here = here.child(step).map_err(|reason| PathError::new(path, reason))?;
         }
         here.put(last, node).map_err(|reason| PathError::new(path, reason))
@@ -118,6 +122,19 @@ impl Node {
                 at.and_then(|at| nodes.get_mut(at)).ok_or(hint)
             }
             _ => Err(format!("cannot go on to {step:?}: there is {kind}")),
+        }
+    }
+
+    /// Adds an empty map under a key that is not there, or under which there is nothing.
+    fn grow(&mut self, step: &str, place: &Place) {
+        let empty = || Node { value: Value::Map(Vec::new()), place: place.clone() };
+        let Value::Map(entries) = &mut self.value else { return };
+        match entries.iter_mut().find(|entry| entry.key == step) {
+            None => {
+                entries.push(Entry { key: step.to_owned(), key_place: place.clone(), node: empty() });
+            }
+            Some(entry) if entry.node.is_null() => entry.node = empty(),
+            Some(_) => {}
         }
     }
 
@@ -196,10 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn maps_grow_by_what_is_not_there() {
+        let mut root = parse("a", "services: [{name: llm, queue: }]").unwrap();
+        for path in ["services.llm.queue.limit", "services[0].slo.ttft.p95", "scrape.interval"] {
+            root.set(path, parse("--set", "7").unwrap()).unwrap();
+        }
+        let crate::input::Value::List(list) = &root.get("services").unwrap().value else { panic!("a list") };
+        assert_eq!(list[0].get("queue").unwrap().get("limit").unwrap().kind(), "the number 7");
+        let ttft = list[0].get("slo").unwrap().get("ttft").unwrap();
+        assert_eq!(ttft.get("p95").unwrap().kind(), "the number 7");
+        assert_eq!(root.get("scrape").unwrap().get("interval").unwrap().kind(), "the number 7");
+    }
+
+    #[test]
     fn paths_that_lead_nowhere_say_where_they_end() {
         let text = "services: {x: 1}";
         assert_eq!(set(text, "services.x", "2").unwrap(), "the number 2");
-        assert!(set(text, "service.x", "2").unwrap_err().contains("has no key \"service\""));
+        assert!(set(text, "service[0].x", "2").unwrap_err().contains("has no key \"service\""));
         assert!(set(text, "services.x.y.z", "2").unwrap_err().contains("cannot go on"));
         assert!(set(text, "", "2").is_err());
         assert!(set(text, "a[0", "2").is_err());

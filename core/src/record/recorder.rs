@@ -43,6 +43,9 @@ pub struct Recorder {
     /// The controllers' decisions.
     pub decisions: DecisionLog,
     capacity: Vec<CapacityRow>,
+    pools: Vec<PoolRow>,
+    /// By the number of the node.
+    nodes: BTreeMap<u32, NodeRow>,
 }
 
 /// Capacity during one window, of one service.
@@ -56,10 +59,61 @@ pub struct CapacityRow {
     pub replicas_wanted: f64,
     /// Replicas that took requests, on average.
     pub replicas_ready: f64,
+    /// Replicas by state at the end of the window.
+    pub states: ReplicaStates,
+    /// The share of the time of ready replicas in which they worked, 0 to 1: of an engine that batches continuously its
+    /// time, of others that of their slots or instances. `None` without a ready replica.
+    pub busy_share: Option<f64>,
+    /// The share of their KV blocks in use, on average over ready replicas, at the end of the window; `None` for engines
+    /// without, and without a ready replica.
+    pub kv_used_share: Option<f64>,
     /// Requests in the system at the end of the window.
     pub in_system: u64,
+    /// Those of them that wait, at the gateway or in a replica.
+    pub waiting: u64,
     /// Dollars per hour of all nodes, on average; `None` without prices.
     pub usd_per_hour: Option<f64>,
+}
+
+/// Replicas by state, at an instant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStates {
+    /// Without a node.
+    pub pending: u64,
+    /// On a node, and not ready yet.
+    pub starting: u64,
+    /// Ready.
+    pub ready: u64,
+    /// Deleted, while they finish their requests.
+    pub draining: u64,
+}
+
+/// A node pool during one window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PoolRow {
+    /// When the window began.
+    pub start_seconds: f64,
+    /// The pool's place among [`Summary::node_pools`].
+    pub pool: usize,
+    /// Nodes at the end of the window, from launch to deletion.
+    pub nodes: u64,
+    /// Dollars per hour, on average; `None` without a price.
+    pub usd_per_hour: Option<f64>,
+}
+
+/// The life of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// Its pool's place among [`Summary::node_pools`].
+    pub pool: usize,
+    /// How many nodes its pool had launched before it.
+    pub number: u32,
+    /// When it was launched: its bill begins.
+    pub launched_seconds: f64,
+    /// When it was given back or taken back; `None` where it is there at the end.
+    pub deleted_seconds: Option<f64>,
+    /// Whether the provider took it back.
+    pub reclaimed: bool,
 }
 
 /// What the fleet adds to the summary at the end.
@@ -86,6 +140,10 @@ pub struct RunRecord {
     pub windows: Vec<Vec<Window>>,
     /// Capacity by window and service.
     pub capacity: Vec<CapacityRow>,
+    /// Node pools by window and pool.
+    pub pools: Vec<PoolRow>,
+    /// All nodes in the order of their launch.
+    pub nodes: Vec<NodeRow>,
     /// `decisions.jsonl`, as far as it was not taken away during the run.
     pub decisions: String,
 }
@@ -125,6 +183,8 @@ impl Recorder {
             services: settings.services.iter().map(meter).collect(),
             decisions: DecisionLog::default(),
             capacity: Vec::new(),
+            pools: Vec::new(),
+            nodes: BTreeMap::new(),
             settings,
         }
     }
@@ -143,6 +203,32 @@ impl Recorder {
     /// Notes the capacity during a window.
     pub fn capacity(&mut self, row: CapacityRow) {
         self.capacity.push(row);
+    }
+
+    /// Notes a node pool during a window.
+    pub fn pool(&mut self, row: PoolRow) {
+        self.pools.push(row);
+    }
+
+    /// Notes that node `id`, the `number`th of a pool, is launched.
+    pub fn node_launched(&mut self, id: u32, pool: usize, number: u32, now: Time) {
+        let launched_seconds = now.as_secs_f64();
+        let row = NodeRow { pool, number, launched_seconds, deleted_seconds: None, reclaimed: false };
+        self.nodes.insert(id, row);
+    }
+
+    /// Notes that node `id` is gone.
+    pub fn node_deleted(&mut self, id: u32, now: Time) {
+        if let Some(row) = self.nodes.get_mut(&id) {
+            row.deleted_seconds = Some(now.as_secs_f64());
+        }
+    }
+
+    /// Notes that the provider takes node `id` back.
+    pub fn node_reclaimed(&mut self, id: u32) {
+        if let Some(row) = self.nodes.get_mut(&id) {
+            row.reclaimed = true;
+        }
     }
 
     /// The record of a run that ended at `end`.
@@ -171,8 +257,11 @@ impl Recorder {
             not_modelled: fleet.not_modelled,
         };
         let windows: Vec<_> = self.services.iter().map(ServiceMeter::windows).collect();
-        summary.record_hash = hash(&summary, &windows, &self.capacity, &self.decisions, &self.services);
-        RunRecord { summary, windows, capacity: self.capacity, decisions: self.decisions.text }
+        let nodes: Vec<NodeRow> = self.nodes.into_values().collect();
+        let fleet = (&self.capacity[..], &self.pools[..], &nodes[..]);
+        summary.record_hash = hash(&summary, &windows, fleet, &self.decisions, &self.services);
+        let (capacity, pools) = (self.capacity, self.pools);
+        RunRecord { summary, windows, capacity, pools, nodes, decisions: self.decisions.text }
     }
 }
 
@@ -218,16 +307,16 @@ fn cost_summary(cost: Option<(f64, f64)>, services: &[ServiceSummary]) -> CostSu
     }
 }
 
-/// SHA-256 over the figures, the windows, the capacity, and the digests of decisions and requests.
+/// SHA-256 over the figures, the windows, capacity and node pools by window, nodes, and the digests of decisions and requests.
 fn hash(
     summary: &Summary,
     windows: &[Vec<Window>],
-    capacity: &[CapacityRow],
+    fleet: (&[CapacityRow], &[PoolRow], &[NodeRow]),
     decisions: &DecisionLog,
     services: &[ServiceMeter],
 ) -> String {
     let requests: Vec<_> = services.iter().map(|meter| meter.digest().hex()).collect();
-    let parts = (summary, windows, capacity, decisions.digest.hex(), requests);
+    let parts = (summary, windows, fleet, decisions.digest.hex(), requests);
     let text = serde_json::to_string(&parts).expect("a record is plain data");
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(text.as_bytes()) {

@@ -57,6 +57,7 @@ struct OpenWindow {
     counts: OutcomeCounts,
     good: u64,
     ttft: Histogram,
+    tpot: Histogram,
     e2e: Histogram,
     wait: Histogram,
     output_tokens: u64,
@@ -69,6 +70,7 @@ impl OpenWindow {
             counts: OutcomeCounts::default(),
             good: 0,
             ttft: Histogram::default(),
+            tpot: Histogram::default(),
             e2e: Histogram::default(),
             wait: Histogram::default(),
             output_tokens: 0,
@@ -76,14 +78,20 @@ impl OpenWindow {
     }
 
     fn close(&self) -> Window {
-        let p95 = |counts: &Histogram| counts.quantile(0.95).map(|value| value as f64 / 1e9);
+        let quantile =
+            |counts: &Histogram, share: f64| counts.quantile(share).map(|value| value as f64 / 1e9);
         Window {
             start_seconds: self.start.as_secs_f64(),
             counts: self.counts,
             good: self.good,
-            ttft_p95_seconds: p95(&self.ttft),
-            e2e_p95_seconds: p95(&self.e2e),
-            wait_p95_seconds: p95(&self.wait),
+            ttft_p50_seconds: quantile(&self.ttft, 0.5),
+            ttft_p95_seconds: quantile(&self.ttft, 0.95),
+            ttft_p99_seconds: quantile(&self.ttft, 0.99),
+            tpot_p95_seconds: quantile(&self.tpot, 0.95),
+            e2e_p50_seconds: quantile(&self.e2e, 0.5),
+            e2e_p95_seconds: quantile(&self.e2e, 0.95),
+            e2e_p99_seconds: quantile(&self.e2e, 0.99),
+            wait_p95_seconds: quantile(&self.wait, 0.95),
             output_tokens: self.output_tokens,
         }
     }
@@ -198,6 +206,9 @@ impl ServiceMeter {
                 }
                 if let Some(ttft) = values[0] {
                     window.ttft.add(ttft);
+                }
+                if let Some(tpot) = values[1] {
+                    window.tpot.add(tpot);
                 }
             }
         }

@@ -14,10 +14,20 @@ pub struct Window {
     pub counts: OutcomeCounts,
     /// Requests that completed within all limits.
     pub good: u64,
-    /// The 0.95 quantile of the time to first token; `null` without any.
+    /// The median time to first token; `null` without any.
+    pub ttft_p50_seconds: Option<f64>,
+    /// Its 0.95 quantile.
     pub ttft_p95_seconds: Option<f64>,
-    /// The 0.95 quantile of the whole time; `null` without any.
+    /// Its 0.99 quantile.
+    pub ttft_p99_seconds: Option<f64>,
+    /// The 0.95 quantile of the time for each further token; `null` without any.
+    pub tpot_p95_seconds: Option<f64>,
+    /// The median whole time; `null` without any.
+    pub e2e_p50_seconds: Option<f64>,
+    /// Its 0.95 quantile.
     pub e2e_p95_seconds: Option<f64>,
+    /// Its 0.99 quantile.
+    pub e2e_p99_seconds: Option<f64>,
     /// The 0.95 quantile of the wait; `null` without any.
     pub wait_p95_seconds: Option<f64>,
     /// Tokens of the answers.

@@ -59,6 +59,8 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
     if spec.cpu.is_some_and(|cpu| cpu.milli_value() < 0) {
         problems.error(&spec.place, "cores are at least 0");
     }
+    let fewest = u64::from(spec.nodes.value.min);
+    super::check_count(&spec.nodes.place, fewest, super::MOST, "nodes", problems);
     let gpus = spec.gpus.unwrap_or_else(|| known.map_or(0, |known| known.gpus));
     let history = spec.prices.as_ref().map(|prices| market::prices(prices, spec, folder, problems));
     if let (Some(_), Some(prices)) = (spec.price_usd_per_hour, &spec.prices) {

@@ -188,9 +188,13 @@ fn longest_sequence(spec: &At<DeploymentSpec>, served: &Served<'_>, problems: &m
     }
 }
 
+/// The most KV blocks of a replica: ten times what eight of the largest accelerators have.
+const MOST_BLOCKS: u64 = 10_000_000;
+
 /// The KV blocks that fit beside the weights.
 fn blocks(spec: &At<DeploymentSpec>, served: &Served<'_>, problems: &mut Problems) -> Option<u32> {
     if let Some(written) = &served.engine.num_gpu_blocks {
+        super::check_count(&written.place, u64::from(written.0), MOST_BLOCKS, "KV blocks", problems);
         return Some(written.0);
     }
     let (Some(model), Some(accelerator)) = (&served.model, &served.accelerator) else {

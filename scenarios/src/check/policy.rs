@@ -139,6 +139,11 @@ impl CheckedController {
 }
 
 impl CheckedPolicy {
+    /// Whether nothing scales.
+    pub(super) fn is_empty(&self) -> bool {
+        self.controllers.is_empty()
+    }
+
     /// The controllers for a seed.
     pub(crate) fn build(&self, seed: Seed) -> Result<Controllers, LayeringError> {
         let build = |checked: &CheckedController| Controller {
@@ -311,6 +316,7 @@ fn fixed(
     problems: &mut Problems,
 ) -> Option<CheckedController> {
     let target = target(&spec.target, seen, problems)?;
+    super::check_count(place, u64::from(spec.replicas.0), super::MOST, "replicas", problems);
     Some(CheckedController {
         name: format!("static/{target}"),
         place: place.clone(),

@@ -24,6 +24,14 @@ use crate::spec::traffic::{
 };
 use crate::spec::{End, ScenarioSpec};
 
+/// Each client of a closed loop is remembered.
+const MOST_CLIENTS: u64 = 1_000_000;
+
+/// A trace whose first request comes so long after its start has other instants than it says: a year.
+const LATE: Span = Span::from_secs(366 * 86_400);
+/// One whose first request comes so long after its start may be a later part of a longer one.
+const DAY: Span = Span::from_secs(86_400);
+
 /// The most tokens that a law gives a prompt or an answer. Servers refuse prompts far below it.
 const MOST_TOKENS: u32 = 1 << 30;
 
@@ -105,6 +113,8 @@ impl Stream<'_> {
             (None, None, Some(clients), None) => {
                 let (prompt_tokens, output_tokens) = self.tokens(problems)?;
                 self.check_ends(problems);
+                let count = u64::from(clients.count.0);
+                super::check_count(&clients.place, count, MOST_CLIENTS, "clients", problems);
                 let closed = self.closed(clients, prompt_tokens, output_tokens);
                 Some((SourceSettings::ClosedLoop(closed), None))
             }
@@ -273,7 +283,10 @@ impl Stream<'_> {
         };
         let began = match first.at {
             RowTime::Civil(at) => Some(at),
-            RowTime::Offset(_) => None,
+            RowTime::Offset(at) => {
+                check_offset(at, slice.0, spec, problems);
+                None
+            }
         };
         let settings = TraceSettings {
             path,
@@ -334,6 +347,28 @@ impl Stream<'_> {
         let law = if is_json { bucket_quantiles(&path) } else { cdf(&path) };
         law.map(Some).map_err(|error| refuse(&error, name, problems)).ok()
     }
+}
+
+/// Refuses instants since 1970 where offsets are expected: the run would wait for decades.
+fn check_offset(first: Span, from: Span, spec: &At<TraceSpec>, problems: &mut Problems) {
+    let late = first.saturating_sub(from);
+    let seconds = libm::floor(first.as_secs_f64());
+    let hint = format!("begin there with slice: {{from: {seconds:.0}s}}, or write offsets into the file");
+    let days = late.as_secs_f64() / 86_400.0;
+    let problem = match late {
+        late if late >= LATE => {
+            let message =
+                format!("its first request is {days:.0} days after t = 0: are its times counted from 1970?");
+            Problem::error(&spec.path.place, message)
+        }
+        late if late >= DAY => {
+            let message =
+                format!("its first request is {days:.1} days after t = 0: until then nothing happens");
+            Problem::warning(&spec.path.place, message)
+        }
+        _ => return,
+    };
+    problems.push(problem.hint(hint));
 }
 
 /// Why a file cannot be used: at the place of its name, or where it is wrong.

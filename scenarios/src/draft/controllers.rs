@@ -26,6 +26,8 @@ pub(super) struct Drafted {
     pub object: String,
     /// What it scales.
     pub target: String,
+    /// The place of its service.
+    pub server: usize,
     pub lines: Vec<Line>,
     pub signals: Signals,
 }
@@ -100,7 +102,7 @@ pub(super) fn karpenter(
             let mut lines = vec![Line::of(2, "- kind: karpenter", inferred("there are NodePools"))];
             lines.extend(manifest(first.file, &waived, 3, &named(first)));
             let target = String::new();
-            vec![Drafted { object: named(first), target, lines, signals: Signals::new() }]
+            vec![Drafted { object: named(first), target, server: 0, lines, signals: Signals::new() }]
         }
     }
 }
@@ -124,18 +126,18 @@ pub(super) fn scalers(objects: &Objects<'_>, servers: &[Server], left_out: &mut 
                 continue;
             }
             let target = object.at(&["spec", "scaleTargetRef", "name"]).and_then(|node| node.as_text());
-            let server = servers
-                .iter()
-                .find(|server| Some(server.named.as_str()) == target && server.namespace == object.namespace);
-            let Some(server) = server else {
+            let found = servers.iter().position(|server| {
+                Some(server.named.as_str()) == target && server.namespace == object.namespace
+            });
+            let Some(found) = found else {
                 let target = target.unwrap_or("nothing");
                 left_out.push(format!("{}: what it scales, {target}, is no service here", named(&object)));
                 continue;
             };
-            match draw(&object, server) {
+            match draw(&object, &servers[found]) {
                 Ok((one, waived)) => {
                     note(&named(&object), &waived, left_out);
-                    drafted.push(one);
+                    drafted.push(Drafted { server: found, ..one });
                 }
                 Err(why) => left_out.push(format!("{}: {why}", named(&object))),
             }
@@ -167,7 +169,7 @@ fn draw_hpa(object: &Object<'_>, server: &Server) -> Result<(Drafted, Vec<String
         object.read("spec.scaleTargetRef"),
     ));
     lines.extend(manifest(object.file, &waived, 3, &named(object)));
-    Ok((Drafted { object: named(object), target: target(server), lines, signals }, waived))
+    Ok((Drafted { object: named(object), target: target(server), server: 0, lines, signals }, waived))
 }
 
 fn target(server: &Server) -> String {
@@ -230,7 +232,7 @@ fn draw_keda(object: &Object<'_>, server: &Server) -> Result<(Drafted, Vec<Strin
         let why = "the signals below stand for its triggers";
         lines.push(Line::of(3, format!("bind: {{{}}}", bound.join(", ")), inferred(why)));
     }
-    Ok((Drafted { object: named(object), target: target(server), lines, signals }, waived))
+    Ok((Drafted { object: named(object), target: target(server), server: 0, lines, signals }, waived))
 }
 
 /// The signal behind a trigger: its query, if the simulated Prometheus can answer it.

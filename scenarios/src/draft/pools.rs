@@ -10,6 +10,9 @@ use super::objects::{Object, Objects, at, elements, scalar};
 use super::page::{Line, Origin, guessed, inferred, name, quoted};
 use super::servers::Server;
 
+/// A key with its value, and where it is from.
+type Keyed = (String, Option<Origin>);
+
 /// A node pool.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
@@ -24,7 +27,7 @@ pub(super) struct Pool {
     origins: [Option<Origin>; 3],
     accelerator: Option<String>,
     /// Keys that describe a node, with where they are from.
-    node: Vec<(String, Option<Origin>)>,
+    node: Vec<Keyed>,
     /// Labels of its nodes, as far as they are known.
     labels: BTreeMap<String, String>,
     /// Nodes that were there.
@@ -320,7 +323,7 @@ fn allocatable(
     node: &Object<'_>,
     kind: Option<&str>,
     product: Option<&str>,
-) -> (u32, Vec<(String, Option<Origin>)>, Option<String>) {
+) -> (u32, Vec<Keyed>, Option<String>) {
     let known = kind.and_then(instance_type);
     let read = |resource: &str| node.at(&["status", "allocatable", resource]).and_then(scalar);
     let field = |resource: &str| node.read(&format!("status.allocatable {resource}"));

@@ -1,6 +1,7 @@
 //! Drafts of dumps as they come, and of dumps with anything in them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -70,7 +71,7 @@ fn drafted(text: &str) -> Draft {
 
 /// The scenario of a draft, with the dump beside it.
 fn scenario(draft: &Draft, dump: &str) -> Scenario {
-    let known = [(Path::new("nowhere").join("dump.yaml"), dump.to_owned())].into();
+    let known = Arc::new([(Path::new("nowhere").join("dump.yaml"), dump.to_owned())].into());
     let read = Scenario::parse_beside("s.yaml", &draft.text, Path::new("nowhere"), &[], known);
     read.unwrap_or_else(|problems| panic!("{problems}\n{}", draft.text))
 }

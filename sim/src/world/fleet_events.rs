@@ -239,6 +239,7 @@ impl World {
         let now = calendar.now();
         self.refuse_in_outage(pool, now)?;
         let (id, ordinal) = self.fleet.launch(pool, now)?;
+        self.state.recorder.node_launched(id.0, pool, ordinal, now);
         let law = &self.fleet.pool(pool).1.provisioning;
         let seconds = law.draw(&mut self.luck.provisioning[pool].entity(u64::from(ordinal)));
         let ready = now.saturating_add(
@@ -254,6 +255,7 @@ impl World {
             self.kill_replica(id, calendar);
         }
         let node = self.fleet.delete_node(name, calendar.now())?;
+        self.state.recorder.node_deleted(node.0, calendar.now());
         self.forget_node(node, calendar);
         self.replacements_without();
         Ok(())

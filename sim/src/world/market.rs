@@ -119,6 +119,7 @@ impl World {
     ) -> Result<(), super::WorldError> {
         let Some(name) = self.fleet.interrupt(node) else { return Ok(()) };
         let at = calendar.now();
+        self.state.recorder.node_reclaimed(node.0);
         self.delete_node(&name, calendar).map_err(|why| super::WorldError::Node { at, why })?;
         calendar.soon(Phase::Place, Event::Lifecycle);
         Ok(())

@@ -3,7 +3,7 @@
 use scaletwin_core::control::{SignalScope, signal};
 use scaletwin_core::record::{
     CapacityRow, ColdStarts, DeploymentSummary, Elasticity, Extent, FleetFigures, Histogram, LatencySummary,
-    NodePoolSummary, TimeAverage,
+    NodePoolSummary, PoolRow, ReplicaStates, TimeAverage,
 };
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ pub(super) struct DeploymentMeter {
     pub wanted: TimeAverage,
     /// The integrals of both at the start of the window. Below 0 after a warm-up that ended within it.
     pub window: (i128, i128),
+    /// For how long replicas that are gone have worked, nanoseconds.
+    busy_gone: u128,
+    /// For how long all had worked at the start of the window.
+    busy_before: u128,
     scale_ups: u64,
     scale_downs: u64,
     cold_starts: Histogram,
@@ -44,6 +48,8 @@ impl DeploymentMeter {
             ready: TimeAverage::start(Time::ZERO, 0),
             wanted: TimeAverage::start(Time::ZERO, wanted),
             window: (0, 0),
+            busy_gone: 0,
+            busy_before: 0,
             scale_ups: 0,
             scale_downs: 0,
             cold_starts: Histogram::default(),
@@ -82,6 +88,8 @@ impl DeploymentMeter {
             ready: TimeAverage::start(now, self.ready.value()),
             wanted: TimeAverage::start(now, self.wanted.value()),
             window: (self.window.0 - wanted, self.window.1 - ready),
+            busy_gone: self.busy_gone,
+            busy_before: self.busy_before,
             ..DeploymentMeter::new(0)
         };
     }
@@ -113,6 +121,8 @@ impl World {
                 assert_eq!(blocks.free(), blocks.usable(), "an idle replica has all its KV blocks free");
             }
         }
+        let limit = slots_of(&self.settings.deployments[deployment].engine);
+        self.state.deployments[deployment].busy_gone += serving.engine.busy_nanos(now, limit).1;
         self.count_usage(serving, now);
     }
 
@@ -334,29 +344,98 @@ impl World {
         }
         let spent = self.spent(now);
         let usd_per_hour = spent.map(|spent| (spent - self.state.window_bill) * 3.6e12 / length as f64);
+        let (busy, waiting) = self.busy_and_waiting(now);
         for (place, service) in self.state.services.iter().enumerate() {
-            let (mut wanted, mut ready) = (0, 0);
-            for (meter, model) in self.state.deployments.iter().zip(&self.settings.deployments) {
-                if model.settings.service == place {
+            let (mut wanted, mut ready, mut worked) = (0, 0, 0);
+            let (mut states, mut in_queues) = (ReplicaStates::default(), service.queue.len() as u64);
+            for (deployment, meter) in self.state.deployments.iter().enumerate() {
+                if self.settings.deployments[deployment].settings.service == place {
                     let integrals = meter.integrals(now);
                     wanted += integrals.0 - meter.window.0;
                     ready += integrals.1 - meter.window.1;
+                    worked += busy[deployment] - meter.busy_before;
+                    in_queues += waiting[deployment];
+                    self.count_states(deployment, &mut states);
                 }
             }
+            // Replicas that drain work as well, and are not ready.
+            let busy_share = (ready > 0).then(|| (worked as f64 / ready as f64).min(1.0));
             self.state.recorder.capacity(CapacityRow {
                 start_seconds: self.state.window_start.as_secs_f64(),
                 service: place,
                 replicas_wanted: wanted as f64 / length as f64,
                 replicas_ready: ready as f64 / length as f64,
+                states,
+                busy_share,
+                kv_used_share: self.kv_used_share(place),
                 in_system: service.population.value(),
+                waiting: in_queues,
                 usd_per_hour,
             });
         }
-        for meter in &mut self.state.deployments {
+        for (meter, busy) in self.state.deployments.iter_mut().zip(busy) {
             meter.window = meter.integrals(now);
+            meter.busy_before = busy;
         }
+        self.note_pools(now, length);
         self.state.window_bill = spent.unwrap_or(0.0);
         self.state.window_start = now;
+    }
+
+    /// For how long the replicas of each deployment have worked, nanoseconds, and how many requests wait in them.
+    fn busy_and_waiting(&self, now: Time) -> (Vec<u128>, Vec<u64>) {
+        let mut busy: Vec<u128> = self.state.deployments.iter().map(|meter| meter.busy_gone).collect();
+        let mut waiting = vec![0; busy.len()];
+        for serving in self.state.replicas.iter() {
+            let deployment = serving.deployment as usize;
+            let limit = slots_of(&self.settings.deployments[deployment].engine);
+            busy[deployment] += serving.engine.busy_nanos(now, limit).1;
+            waiting[deployment] += match &serving.engine {
+                Engine::Continuous(replica) => replica.waiting() as u64,
+                Engine::Slots(replica) => replica.waiting() as u64,
+                Engine::Dynamic(replica) => replica.waiting() as u64,
+                Engine::Halted(replica) => replica.len() as u64,
+            };
+        }
+        (busy, waiting)
+    }
+
+    /// The share of KV blocks in use, on average over the ready replicas of a service.
+    fn kv_used_share(&self, service: usize) -> Option<f64> {
+        let (mut sum, mut count) = (0.0, 0u32);
+        for serving in self.state.replicas.iter().filter(|serving| serving.ready) {
+            let of = self.settings.deployments[serving.deployment as usize].settings.service;
+            if let (Engine::Continuous(replica), true) = (&serving.engine, of == service) {
+                sum += replica.gauges().kv_used_share;
+                count += 1;
+            }
+        }
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
+    fn count_states(&self, deployment: usize, states: &mut ReplicaStates) {
+        for replica in self.fleet.replicas_of(deployment) {
+            let state = match (replica.deleted, replica.ready, replica.bound) {
+                (Some(_), ..) => &mut states.draining,
+                (None, Some(_), _) => &mut states.ready,
+                (None, None, Some(_)) => &mut states.starting,
+                (None, None, None) => &mut states.pending,
+            };
+            *state += 1;
+        }
+    }
+
+    /// Notes the pools since the start of the window.
+    fn note_pools(&mut self, now: Time, length: u64) {
+        let start_seconds = self.state.window_start.as_secs_f64();
+        let costs: Vec<Option<f64>> = self.fleet.accounts().iter().map(|account| account.cost(now)).collect();
+        self.state.window_costs.resize(costs.len(), 0.0);
+        for (pool, cost) in costs.into_iter().enumerate() {
+            let before = std::mem::replace(&mut self.state.window_costs[pool], cost.unwrap_or(0.0));
+            let usd_per_hour = cost.map(|cost| (cost - before) * 3.6e12 / length as f64);
+            let nodes = self.fleet.accounts()[pool].nodes();
+            self.state.recorder.pool(PoolRow { start_seconds, pool, nodes, usd_per_hour });
+        }
     }
 
     /// What all nodes have cost up to `now`, dollars, if every pool has a price.
@@ -385,6 +464,10 @@ impl World {
         }
         self.state.measuring = true;
         self.state.window_bill -= self.spent(now).unwrap_or(0.0);
+        self.state.window_costs.resize(self.fleet.accounts().len(), 0.0);
+        for (before, account) in self.state.window_costs.iter_mut().zip(self.fleet.accounts()) {
+            *before -= account.cost(now).unwrap_or(0.0);
+        }
         self.fleet.reopen_accounts(now);
         self.state.gpu_busy.iter_mut().for_each(|busy| *busy = 0);
         self.state.cpu_used.iter_mut().for_each(|used| *used = 0);

@@ -84,6 +84,9 @@ impl Run {
         let state = State::new(&settings, &board, fleet.accounts().len());
         let world = World::new(settings, controllers, fleet, Traffic::new(streams), board, state);
         let mut run = Run { world, calendar: Calendar::default(), done: false };
+        for (node, pool, number) in run.world.fleet.nodes() {
+            run.world.state.recorder.node_launched(node.0, pool, number, Time::ZERO);
+        }
         run.plan_start();
         Ok(run)
     }
@@ -357,6 +360,7 @@ impl State {
             last_progress: Time::ZERO,
             window_start: Time::ZERO,
             window_bill: 0.0,
+            window_costs: Vec::new(),
             collections: Default::default(),
             drains: Default::default(),
             replacements: Vec::new(),

@@ -14,9 +14,12 @@ use super::timing::Timing;
 use crate::failure::Failure;
 
 /// Files that a run writes.
-const FILES: [&str; 8] = [
+const FILES: [&str; 11] = [
     "summary.json",
+    "study.json",
     "timeline.csv",
+    "node_pools.csv",
+    "nodes.csv",
     "decisions.jsonl",
     "requests.csv",
     "report.html",
@@ -41,12 +44,7 @@ impl Folder {
         requests: bool,
     ) -> Result<Folder, Failure> {
         fs::create_dir_all(path).map_err(|error| Failure::writing(path, &error))?;
-        for name in FILES {
-            let old = path.join(name);
-            if old.is_file() {
-                fs::remove_file(&old).map_err(|error| Failure::writing(&old, &error))?;
-            }
-        }
+        clear(path)?;
         let settings = serde_json::json!({
             "seed": seed,
             "changes": scenario.changes(),
@@ -96,9 +94,56 @@ impl Folder {
         let timeline = path.join("timeline.csv");
         let rows = tables::timeline(record, create(&timeline)?);
         rows.map_err(|error| Failure::writing(&timeline, &error))?;
+        let nodes = path.join("nodes.csv");
+        let rows = tables::nodes(record, create(&nodes)?);
+        rows.map_err(|error| Failure::writing(&nodes, &error))?;
+        let pools = path.join("node_pools.csv");
+        let rows = tables::node_pools(record, create(&pools)?);
+        rows.map_err(|error| Failure::writing(&pools, &error))?;
         write(&path.join("report.html"), &html::page(record, scaling))?;
         write(&path.join("timing.json"), &super::json(timing))?;
         write(&path.join("summary.json"), &super::json(&record.summary))
+    }
+}
+
+/// Removes what an earlier run, or several, have left in a folder. What else lies there stays.
+pub(super) fn clear(path: &Path) -> Result<(), Failure> {
+    let ours = path.join("settings.json").is_file() || path.join("study.json").is_file();
+    for name in FILES {
+        remove(&path.join(name))?;
+    }
+    if !ours {
+        return Ok(());
+    }
+    for entry in entries(path)? {
+        let seed = entry.file_name().and_then(|name| name.to_str()?.strip_prefix("seed-"));
+        if seed.is_some_and(|seed| seed.parse::<u64>().is_ok()) && entry.is_dir() {
+            clear(&entry)?;
+            // It stays if something else lies in it.
+            let _ = fs::remove_dir(&entry);
+        }
+    }
+    let inputs = path.join("inputs");
+    for input in entries(&inputs)? {
+        remove(&input)?;
+    }
+    let _ = fs::remove_dir(&inputs);
+    Ok(())
+}
+
+/// What lies in a folder; nothing where there is none.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    read().map_err(|error| Failure::of(format!("cannot read {}", folder.display()), &error))
+}
+
+fn remove(file: &Path) -> Result<(), Failure> {
+    match file.is_file() {
+        true => fs::remove_file(file).map_err(|error| Failure::writing(file, &error)),
+        false => Ok(()),
     }
 }
 

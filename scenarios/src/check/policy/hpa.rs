@@ -12,7 +12,7 @@ use scaletwin_sim::scrape::signals::Per;
 
 use super::manifests::{manifest_of, of_target, refuse_waivers};
 use super::{CheckedController, Kind, PolicyText, Seen, target};
-use crate::check::unknown;
+use crate::check::{MOST, check_count, unknown};
 
 pub(super) fn hpa(
     spec: &HpaSpec,
@@ -57,6 +57,8 @@ pub(super) fn hpa_of(
     problems: &mut Problems,
 ) -> CheckedController {
     check_metrics(&settings, &target, place, seen, problems);
+    let most = u64::try_from(settings.max_replicas).unwrap_or(0);
+    check_count(place, most, MOST, "replicas", problems);
     CheckedController {
         name: format!("hpa/{target}"),
         place: place.clone(),

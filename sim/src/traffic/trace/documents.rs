@@ -170,7 +170,9 @@ impl Benchmark {
                 "input_lens, output_lens, start_times differ in length: {lengths:?}"
             )));
         }
-        let first = starts.iter().copied().filter(|at| at.is_finite()).fold(f64::INFINITY, f64::min);
+        // A request that failed before it was sent has no instant: 0, on a clock that has long been running.
+        let sent = starts.iter().zip(&outputs).filter(|(at, output)| at.is_finite() && **output > 0);
+        let first = sent.map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
         let requests: Vec<_> = starts
             .into_iter()
             .zip(inputs)

@@ -117,8 +117,17 @@ impl Rows for Spans {
     }
 }
 
+/// The operations of the conventions that are answers of a model, token by token. Those of agents and workflows repeat the
+/// tokens of the calls inside them; embeddings have no answer.
+const ANSWERS: [&str; 3] = ["chat", "text_completion", "generate_content"];
+
 /// The request that a span is about.
 fn found(span: &Span, number: u64) -> Result<Found, String> {
+    let operation = span.attributes.iter().find(|attribute| attribute.key == "gen_ai.operation.name");
+    let operation = operation.and_then(|attribute| attribute.value.get("stringValue")?.as_str());
+    if operation.is_some_and(|name| !ANSWERS.contains(&name)) {
+        return Ok(Found::Foreign);
+    }
     let tokens = |key: &str| {
         let written = span.attributes.iter().find(|attribute| attribute.key == key);
         written

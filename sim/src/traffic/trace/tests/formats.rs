@@ -216,6 +216,28 @@ fn spans_of_tools_are_no_requests() {
 }
 
 #[test]
+fn spans_of_agents_and_embeddings_are_no_answers() {
+    let span = |operation: &str, tokens: &str| {
+        format!(
+            "{{\"startTimeUnixNano\":\"1700000000000000000\",\"attributes\":[{{\"key\":\"gen_ai.operation.name\",\"value\":{{\"stringValue\":\"{operation}\"}}}},{{\"key\":\"gen_ai.usage.input_tokens\",\"value\":{{\"intValue\":\"9\"}}}}{tokens}]}}"
+        )
+    };
+    let answer = ",{\"key\":\"gen_ai.usage.output_tokens\",\"value\":{\"intValue\":\"2\"}}";
+    let spans = [span("invoke_agent", answer), span("chat", answer), span("embeddings", "")].join(",");
+    let text = format!("{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{spans}]}}]}}]}}\n");
+    let (rows, left_out) = read_as(&Reading::of(TraceFormat::Otlp), text).unwrap();
+    assert_eq!(tokens(&rows), [(Some(9), Some(2))]);
+    assert_eq!(left_out, LeftOut { foreign: 2, ..LeftOut::default() });
+}
+
+#[test]
+fn a_request_that_was_never_sent_does_not_move_a_benchmark() {
+    let text = "{\"input_lens\": [5, 5, 5], \"output_lens\": [2, 0, 3], \"start_times\": [9000.5, 0.0, 9001.0], \"errors\": [\"\", \"refused\", \"\"]}";
+    let (rows, left_out) = read_as(&Reading::of(TraceFormat::VllmBench), text).unwrap();
+    assert_eq!((offsets(&rows), left_out.failed), (vec![0.0, 0.5], 1));
+}
+
+#[test]
 fn benchmarks_begin_with_their_first_request() {
     let (rows, left_out) = fixture(TraceFormat::VllmBench);
     assert_eq!((offsets(&rows), left_out.failed), (vec![0.0, 0.5], 1));
