@@ -19,7 +19,7 @@ impl Entry {
 }
 
 /// All of them. The first is the one that runs when no scenario is named.
-pub const LIBRARY: [Entry; 10] = [
+pub const LIBRARY: [Entry; 11] = [
     Entry { name: "quickstart", text: include_str!("../library/quickstart.yaml") },
     Entry { name: "chat-steady", text: include_str!("../library/chat-steady.yaml") },
     Entry { name: "flash-crowd", text: include_str!("../library/flash-crowd.yaml") },
@@ -30,6 +30,7 @@ pub const LIBRARY: [Entry; 10] = [
     Entry { name: "registry-crawl", text: include_str!("../library/registry-crawl.yaml") },
     Entry { name: "stock-out", text: include_str!("../library/stock-out.yaml") },
     Entry { name: "spot-reclaim", text: include_str!("../library/spot-reclaim.yaml") },
+    Entry { name: "zone-outage", text: include_str!("../library/zone-outage.yaml") },
 ];
 
 /// The scenario of this name.

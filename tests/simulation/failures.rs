@@ -58,10 +58,13 @@ fn node_seconds(record: &RunRecord) -> f64 {
     record.summary.node_pools.iter().map(|pool| pool.node_hours * 3600.0).sum()
 }
 
-/// Replicas that take requests, on average over the 10 s that begin at `start`.
-fn ready(record: &RunRecord, start: f64) -> f64 {
-    let row = record.capacity.iter().find(|row| (row.start_seconds - start).abs() < 1e-9);
-    row.expect("a window").replicas_ready
+/// Replicas that take requests, on average over the 10 s that begin at each of these instants.
+fn ready(record: &RunRecord, starts: &[f64]) -> Vec<f64> {
+    let of = |start: &f64| {
+        let row = record.capacity.iter().find(|row| (row.start_seconds - start).abs() < 1e-9);
+        row.expect("a window").replicas_ready
+    };
+    starts.iter().map(of).collect()
 }
 
 fn with(requests: &[(usize, Finished)], outcome: Outcome) -> Vec<&Finished> {
@@ -71,8 +74,7 @@ fn with(requests: &[(usize, Finished)], outcome: Outcome) -> Vec<&Finished> {
 #[test]
 fn a_failed_node_is_found_replaced_and_billed_as_computed_by_hand() {
     let record = record(&scenario(ONE, "round-robin", PROVISIONER, ""));
-    let at: Vec<f64> = [130.0, 140.0, 520.0, 530.0].map(|start| ready(&record, start)).into();
-    assert_eq!(at, [2.0, 1.0, 1.0, 2.0]);
+    assert_eq!(ready(&record, &[130.0, 140.0, 520.0, 530.0]), [2.0, 1.0, 1.0, 2.0]);
     assert!((node_seconds(&record) - 4200.0).abs() < 1e-6, "{}", node_seconds(&record));
     assert!((record.summary.cost.total_usd.expect("it has a price") - 4.2).abs() < 1e-9);
     assert_eq!(record.summary.node_pools[0].failures, Some(1));
@@ -114,7 +116,7 @@ fn a_repaired_node_is_given_back_and_launched_again() {
     let repaired = ONE.replace("at: [", "repair: 10m, at: [");
     let record = record(&scenario(&repaired, "round-robin", "", ""));
     // Found at 140 s, given back at 740 s; the new one is ready at 800 s, its replica at 830 s.
-    assert_eq!([820.0, 830.0].map(|start| ready(&record, start)), [1.0, 2.0]);
+    assert_eq!(ready(&record, &[820.0, 830.0]), [1.0, 2.0]);
     assert!((node_seconds(&record) - (1800.0 + 740.0 + 1060.0)).abs() < 1e-6, "{}", node_seconds(&record));
 }
 
@@ -122,7 +124,7 @@ fn a_repaired_node_is_given_back_and_launched_again() {
 fn a_failed_node_that_nobody_gives_back_is_billed_to_the_end() {
     let record = record(&scenario(ONE, "round-robin", "", ""));
     assert!((node_seconds(&record) - 3600.0).abs() < 1e-6);
-    assert_eq!(ready(&record, 1790.0), 1.0);
+    assert_eq!(ready(&record, &[1790.0]), [1.0]);
 }
 
 #[test]
@@ -136,7 +138,7 @@ outages: [{zone: a, at: 100s, duration: 20m}]";
     assert!(record.decisions.contains("the provider has no capacity for main: zone a is out"));
     let since = other.node_hours * 3600.0 / 2.0;
     assert!((since - 1360.0).abs() < 1e-6, "{since}");
-    assert_eq!([520.0, 530.0].map(|start| ready(&record, start)), [0.0, 2.0]);
+    assert_eq!(ready(&record, &[520.0, 530.0]), [0.0, 2.0]);
     // From 140 s to 530 s nobody takes requests, and there is no queue.
     assert_eq!(with(&requests, Outcome::Rejected).len(), 390);
     // All 40 that came before that was known, and the one that was being served.

@@ -76,3 +76,17 @@ fn a_delay_for_batches_costs_everybody_while_instances_are_free() {
     let [none, short, long] = ["0s", "5ms", "40ms"].map(e2e);
     assert!(none * 1.2 < short && short * 2.0 < long, "{none}, {short}, {long} s");
 }
+
+#[test]
+fn in_an_outage_a_gateway_that_looks_for_itself_loses_less() {
+    let without = run("zone-outage", &[]);
+    let probes = ["services[0].health_check={interval: 5s, timeout: 1s}"];
+    let with = run("zone-outage", &probes);
+    // The zone is out from minute 15 on, and pods come elsewhere in minute 22.
+    assert!((5..15).all(|minute| good(&without, minute) > 0.95));
+    assert!(good(&without, 15) + 0.1 < good(&with, 15), "{} and {}", good(&without, 15), good(&with, 15));
+    assert!((25..40).all(|minute| good(&without, minute) > 0.95 && good(&with, minute) > 0.95));
+    let [zone_a, zone_b] = &without.summary.node_pools[..] else { panic!("two pools") };
+    assert_eq!((zone_a.failures, zone_b.failures), (Some(3), None));
+    assert!(zone_b.node_hours > 2.0, "nodes were added there: {}", zone_b.node_hours);
+}

@@ -272,6 +272,18 @@ fn empty_nodes_go_together_and_nodes_with_pods_one_by_one() {
 }
 
 #[test]
+fn a_node_that_does_not_answer_goes_after_twenty_minutes() {
+    let silent = NodeView {
+        unready_since: Some(Time::ZERO),
+        cordoned: true,
+        ..node("g-0", true, size(4_000, 0), &[])
+    };
+    let full = node("g-1", true, size(4_000, 0), &[3_000]);
+    let there = view(vec![silent, full], vec![], vec![offer("g", size(4_000, 0), 9)]);
+    assert_eq!(drains(&mut autoscaler("{}"), &there, 1_210), [(1_210, vec!["g-0".to_owned()])]);
+}
+
+#[test]
 fn a_group_keeps_its_fewest_nodes() {
     let nodes = (0..3).map(|n| node(&format!("g-{n}"), true, size(4_000, 0), &[])).collect();
     let there = view(nodes, vec![], vec![Offer { min_nodes: 2, ..offer("g", size(4_000, 0), 9) }]);
