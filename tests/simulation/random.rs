@@ -139,6 +139,7 @@ services:
   - name: one
     slo: {{e2e: {{p90: 3s}}}}
     routing: {routing}
+    health_check: {{interval: 2s, timeout: 1s}}
     {queue}
     deployments:
       - name: main
