@@ -37,7 +37,7 @@ pub mod run;
 pub mod settings;
 mod start_up;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use scaletwin_core::control::{Admission, Controllers, TickError};
@@ -137,8 +137,10 @@ struct State {
     /// Load that controllers collect for themselves.
     collections: Collections,
     /// Signals that controllers have published: name, labels and value.
-    published: Vec<(String, std::collections::BTreeMap<String, String>, f64)>,
+    published: Vec<(String, BTreeMap<String, String>, f64)>,
     start_ups: StartUps,
+    /// When the next node of each zone that is found unready is tainted at the earliest.
+    next_taints: BTreeMap<String, Time>,
     /// Nodes from which evictions will be tried again.
     drains: BTreeSet<NodeId>,
     /// Nodes that come in place of others.

@@ -16,6 +16,9 @@ use crate::cluster::entities::{NodeId, ReplicaId};
 use crate::cluster::settings::{Detection, Lost};
 use crate::engine::{Calendar, Phase};
 
+/// From one node of a zone that is tainted `NoExecute` to the next: `--node-eviction-rate` of 0.1 a second, one at a time.
+const BETWEEN_TAINTS: Span = Span::from_secs(10);
+
 impl World {
     /// Plans the failure of a node that is ready now.
     pub(super) fn plan_failure(
@@ -232,14 +235,25 @@ impl World {
                 self.stop_routing_to(slot, now);
             }
         }
+        let tainted = self.taint(node, now);
         let toleration = self.detection_of(node).toleration;
-        calendar.at(now.saturating_add(toleration), Phase::Fail, Event::NodeTolerated(node));
+        calendar.at(tainted.saturating_add(toleration), Phase::Fail, Event::NodeTolerated(node));
         let pool = self.fleet.place_of_node(node).map(|(pool, _)| pool);
         let failures = pool.and_then(|pool| self.fleet.pool(pool).1.failures.as_ref());
         if let Some(repair) = failures.and_then(|failures| failures.repair) {
             calendar.at(now.saturating_add(repair), Phase::Fail, Event::NodeRepaired(node));
         }
         calendar.soon(Phase::Place, Event::Lifecycle);
+    }
+
+    /// When a node that is found unready is tainted, from which on its pods are tolerated there: one after another in a zone.
+    fn taint(&mut self, node: NodeId, now: Time) -> Time {
+        let Some((pool, _)) = self.fleet.place_of_node(node) else { return now };
+        let (cluster, settings) = self.fleet.pool(pool);
+        let next = self.state.next_taints.entry(format!("{cluster}/{}", settings.zone)).or_insert(now);
+        let at = now.max(*next);
+        *next = at.saturating_add(BETWEEN_TAINTS);
+        at
     }
 
     /// The pods of a failed node are deleted, and others are created for them.

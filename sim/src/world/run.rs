@@ -356,6 +356,7 @@ impl State {
             window_start: Time::ZERO,
             window_bill: 0.0,
             collections: Default::default(),
+            next_taints: Default::default(),
             drains: Default::default(),
             replacements: Vec::new(),
             published: Default::default(),
