@@ -218,6 +218,7 @@ impl Model for World {
             Event::NodeFails(node) => self.node_fails_by_itself(node, calendar)?,
             Event::NodeUnready(node) => self.node_is_found_unready(node, calendar),
             Event::Unhealthy(replica) => self.replica_is_unhealthy(replica, calendar),
+            Event::EjectionOver(replica) => self.ejection_is_over(replica, calendar),
             Event::NodeTolerated(node) => self.node_was_tolerated(node, calendar),
             Event::NodeRepaired(node) => self.node_is_repaired(node, calendar)?,
             Event::Relaunch { pool } => self.node_is_launched_again(pool, calendar),

@@ -161,6 +161,21 @@ fn probes_of_the_gateway_find_a_failed_replica_before_or_after_the_cluster() {
 }
 
 #[test]
+fn a_replica_that_refuses_is_ejected_and_tried_again() {
+    let refusing = ONE.replace("at: [", "requests: fail, at: [");
+    let ejecting = "outlier_detection: {consecutive_failures: 5, ejection: 30s}\n    routing:";
+    let text = scenario(&refusing, "round-robin", PROVISIONER, "").replace("routing:", ejecting);
+    let (_, requests) = requests(&text);
+    let failed: Vec<f64> =
+        with(&requests, Outcome::Failed).iter().map(|request| request.ended.as_secs_f64()).collect();
+    // The one that was being served and four that come every other second; 30 s later it is tried again, up to 140 s.
+    let last = failed[4];
+    assert!((last - failed[1] - 6.0).abs() < 1e-9, "{failed:?}");
+    assert!(failed[5..].iter().all(|at| (last + 30.0..140.0).contains(at)), "{failed:?}");
+    assert!((6..=7).contains(&failed.len()), "{failed:?}");
+}
+
+#[test]
 fn a_weak_cluster_is_passed_over_until_it_is_strong_again() {
     let of = |share: &str| {
         let second = "      - {name: away, cluster: there, replicas: 2, replica: {cpu: 1}, engine: {kind: concurrency, limit: 50, service_time: 3s}}

@@ -140,6 +140,7 @@ services:
     slo: {{e2e: {{p90: 3s}}}}
     routing: {routing}
     health_check: {{interval: 2s, timeout: 1s}}
+    outlier_detection: {{consecutive_failures: 2, ejection: 1s}}
     {queue}
     deployments:
       - name: main
