@@ -180,15 +180,17 @@ fn write_pools(text: &mut String, summary: &Summary) -> std::fmt::Result {
         let cost = pool.cost_usd.map(|cost| format!(", {}", dollars(cost)));
         let drawn = pool.energy_kwh.map(|kwh| format!(", {}", energy(kwh)));
         let interrupted = pool.interruptions.map(|nodes| format!(", {nodes} taken back"));
+        let failed = pool.failures.map(|nodes| format!(", {nodes} failed"));
         writeln!(
             text,
-            "\n{}/{} ({}, {}): {} node hours{}{}{}{}",
+            "\n{}/{} ({}, {}): {} node hours{}{}{}{}{}",
             pool.cluster,
             pool.name,
             pool.instance_type,
             pool.capacity_type.name(),
             digits(pool.node_hours),
             interrupted.unwrap_or_default(),
+            failed.unwrap_or_default(),
             busy.unwrap_or_default(),
             drawn.unwrap_or_default(),
             cost.unwrap_or_default(),

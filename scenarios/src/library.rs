@@ -21,7 +21,7 @@ impl Entry {
 }
 
 /// All of them. The first is the one that runs when no scenario is named.
-pub const LIBRARY: [Entry; 16] = [
+pub const LIBRARY: [Entry; 17] = [
     Entry { name: "quickstart", text: include_str!("../library/quickstart.yaml") },
     Entry { name: "chat-steady", text: include_str!("../library/chat-steady.yaml") },
     Entry { name: "flash-crowd", text: include_str!("../library/flash-crowd.yaml") },
@@ -33,6 +33,7 @@ pub const LIBRARY: [Entry; 16] = [
     Entry { name: "registry-crawl", text: include_str!("../library/registry-crawl.yaml") },
     Entry { name: "stock-out", text: include_str!("../library/stock-out.yaml") },
     Entry { name: "spot-reclaim", text: include_str!("../library/spot-reclaim.yaml") },
+    Entry { name: "zone-outage", text: include_str!("../library/zone-outage.yaml") },
     Entry { name: "incident-cooldown", text: include_str!("../library/incident-cooldown.yaml") },
     Entry {
         name: "incident-gpu-utilization",

@@ -37,7 +37,7 @@ pub mod run;
 pub mod settings;
 mod start_up;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use scaletwin_core::control::{Admission, Controllers, TickError};
@@ -140,8 +140,10 @@ struct State {
     /// Load that controllers collect for themselves.
     collections: Collections,
     /// Signals that controllers have published: name, labels and value.
-    published: Vec<(String, std::collections::BTreeMap<String, String>, f64)>,
+    published: Vec<(String, BTreeMap<String, String>, f64)>,
     start_ups: StartUps,
+    /// When the next node of each zone that is found unready is tainted at the earliest.
+    next_taints: BTreeMap<String, Time>,
     /// Nodes from which evictions will be tried again.
     drains: BTreeSet<NodeId>,
     /// Nodes that come in place of others.
@@ -221,6 +223,7 @@ impl Model for World {
             Event::NodeFails(node) => self.node_fails_by_itself(node, calendar)?,
             Event::NodeUnready(node) => self.node_is_found_unready(node, calendar),
             Event::Unhealthy(replica) => self.replica_is_unhealthy(replica, calendar),
+            Event::EjectionOver(replica) => self.ejection_is_over(replica, calendar),
             Event::NodeTolerated(node) => self.node_was_tolerated(node, calendar),
             Event::NodeRepaired(node) => self.node_is_repaired(node, calendar)?,
             Event::Relaunch { pool } => self.node_is_launched_again(pool, calendar),

@@ -58,10 +58,13 @@ fn node_seconds(record: &RunRecord) -> f64 {
     record.summary.node_pools.iter().map(|pool| pool.node_hours * 3600.0).sum()
 }
 
-/// Replicas that take requests, on average over the 10 s that begin at `start`.
-fn ready(record: &RunRecord, start: f64) -> f64 {
-    let row = record.capacity.iter().find(|row| (row.start_seconds - start).abs() < 1e-9);
-    row.expect("a window").replicas_ready
+/// Replicas that take requests, on average over the 10 s that begin at each of these instants.
+fn ready(record: &RunRecord, starts: &[f64]) -> Vec<f64> {
+    let of = |start: &f64| {
+        let row = record.capacity.iter().find(|row| (row.start_seconds - start).abs() < 1e-9);
+        row.expect("a window").replicas_ready
+    };
+    starts.iter().map(of).collect()
 }
 
 fn with(requests: &[(usize, Finished)], outcome: Outcome) -> Vec<&Finished> {
@@ -71,8 +74,7 @@ fn with(requests: &[(usize, Finished)], outcome: Outcome) -> Vec<&Finished> {
 #[test]
 fn a_failed_node_is_found_replaced_and_billed_as_computed_by_hand() {
     let record = record(&scenario(ONE, "round-robin", PROVISIONER, ""));
-    let at: Vec<f64> = [130.0, 140.0, 520.0, 530.0].map(|start| ready(&record, start)).into();
-    assert_eq!(at, [2.0, 1.0, 1.0, 2.0]);
+    assert_eq!(ready(&record, &[130.0, 140.0, 520.0, 530.0]), [2.0, 1.0, 1.0, 2.0]);
     assert!((node_seconds(&record) - 4200.0).abs() < 1e-6, "{}", node_seconds(&record));
     assert!((record.summary.cost.total_usd.expect("it has a price") - 4.2).abs() < 1e-9);
     assert_eq!(record.summary.node_pools[0].failures, Some(1));
@@ -114,7 +116,7 @@ fn a_repaired_node_is_given_back_and_launched_again() {
     let repaired = ONE.replace("at: [", "repair: 10m, at: [");
     let record = record(&scenario(&repaired, "round-robin", "", ""));
     // Found at 140 s, given back at 740 s; the new one is ready at 800 s, its replica at 830 s.
-    assert_eq!([820.0, 830.0].map(|start| ready(&record, start)), [1.0, 2.0]);
+    assert_eq!(ready(&record, &[820.0, 830.0]), [1.0, 2.0]);
     assert!((node_seconds(&record) - (1800.0 + 740.0 + 1060.0)).abs() < 1e-6, "{}", node_seconds(&record));
 }
 
@@ -122,7 +124,7 @@ fn a_repaired_node_is_given_back_and_launched_again() {
 fn a_failed_node_that_nobody_gives_back_is_billed_to_the_end() {
     let record = record(&scenario(ONE, "round-robin", "", ""));
     assert!((node_seconds(&record) - 3600.0).abs() < 1e-6);
-    assert_eq!(ready(&record, 1790.0), 1.0);
+    assert_eq!(ready(&record, &[1790.0]), [1.0]);
 }
 
 #[test]
@@ -132,13 +134,14 @@ outages: [{zone: a, at: 100s, duration: 20m}]";
     let (record, requests) = requests(&scenario("", "round-robin", PROVISIONER, more));
     let [main, other] = &record.summary.node_pools[..] else { panic!("two pools") };
     assert_eq!((main.failures, other.failures), (Some(2), None));
-    // The pods are deleted at 440 s. The zone refuses, and the provisioner tries the other one at the same instant.
+    // The pods are deleted at 440 s and 450 s, one node after the other. At 440 s the zone refuses; at its next look, at 450 s, the
+    // provisioner launches two nodes in the other one.
     assert!(record.decisions.contains("the provider has no capacity for main: zone a is out"));
     let since = other.node_hours * 3600.0 / 2.0;
-    assert!((since - 1360.0).abs() < 1e-6, "{since}");
-    assert_eq!([520.0, 530.0].map(|start| ready(&record, start)), [0.0, 2.0]);
-    // From 140 s to 530 s nobody takes requests, and there is no queue.
-    assert_eq!(with(&requests, Outcome::Rejected).len(), 390);
+    assert!((since - 1350.0).abs() < 1e-6, "{since}");
+    assert_eq!(ready(&record, &[530.0, 540.0]), [0.0, 2.0]);
+    // From 140 s to 540 s nobody takes requests, and there is no queue.
+    assert_eq!(with(&requests, Outcome::Rejected).len(), 400);
     // All 40 that came before that was known, and the one that was being served.
     assert_eq!(with(&requests, Outcome::TimedOut).len(), 41);
 }
@@ -155,6 +158,21 @@ fn probes_of_the_gateway_find_a_failed_replica_before_or_after_the_cluster() {
     assert_eq!(given_up("health_check: {interval: 6s, timeout: 1s, unhealthy_threshold: 3}"), 21 - 13);
     // The probes would need until 165 s: the cluster is faster.
     assert_eq!(given_up("health_check: {}"), 21);
+}
+
+#[test]
+fn a_replica_that_refuses_is_ejected_and_tried_again() {
+    let refusing = ONE.replace("at: [", "requests: fail, at: [");
+    let ejecting = "outlier_detection: {consecutive_failures: 5, ejection: 30s}\n    routing:";
+    let text = scenario(&refusing, "round-robin", PROVISIONER, "").replace("routing:", ejecting);
+    let (_, requests) = requests(&text);
+    let failed: Vec<f64> =
+        with(&requests, Outcome::Failed).iter().map(|request| request.ended.as_secs_f64()).collect();
+    // The one that was being served and four that come every other second; 30 s later it is tried again, up to 140 s.
+    let last = failed[4];
+    assert!((last - failed[1] - 6.0).abs() < 1e-9, "{failed:?}");
+    assert!(failed[5..].iter().all(|at| (last + 30.0..140.0).contains(at)), "{failed:?}");
+    assert!((6..=7).contains(&failed.len()), "{failed:?}");
 }
 
 #[test]

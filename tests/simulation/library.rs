@@ -113,3 +113,17 @@ fn following_a_day_costs_less_than_standing_at_its_peak_and_full_replicas_are_wi
     assert_eq!(near.services[0].deployments[0].scale_ups, 0);
     assert!(near.services[0].slo.attainment < Some(0.5), "{:?}", near.services[0].slo);
 }
+
+#[test]
+fn in_an_outage_a_gateway_that_looks_for_itself_loses_less() {
+    let without = run("zone-outage", &[]);
+    let probes = ["services[0].health_check={interval: 5s, timeout: 1s}"];
+    let with = run("zone-outage", &probes);
+    // The zone is out from minute 15 on, and pods come elsewhere in minute 22.
+    assert!((5..15).all(|minute| good(&without, minute) > 0.95));
+    assert!(good(&without, 15) + 0.1 < good(&with, 15), "{} and {}", good(&without, 15), good(&with, 15));
+    assert!((25..40).all(|minute| good(&without, minute) > 0.95 && good(&with, minute) > 0.95));
+    let [zone_a, zone_b] = &without.summary.node_pools[..] else { panic!("two pools") };
+    assert_eq!((zone_a.failures, zone_b.failures), (Some(3), None));
+    assert!(zone_b.node_hours > 2.0, "nodes were added there: {}", zone_b.node_hours);
+}

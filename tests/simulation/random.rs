@@ -139,6 +139,8 @@ services:
   - name: one
     slo: {{e2e: {{p90: 3s}}}}
     routing: {routing}
+    health_check: {{interval: 2s, timeout: 1s}}
+    outlier_detection: {{consecutive_failures: 2, ejection: 1s}}
     {queue}
     deployments:
       - name: main

@@ -128,6 +128,9 @@ pub struct PlacedPod {
     pub barred: Vec<String>,
     /// What it requests.
     pub requests: Resources,
+    /// How many pods of its target may be evicted now (`disruptionsAllowed` of its budget); `None` without a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruptions_allowed: Option<u32>,
     /// Whether it is being deleted.
     pub deleted: bool,
 }

@@ -1,9 +1,10 @@
 //! Pods and the room they find: what node autoscalers simulate before they add or remove a node.
 //!
 //! A pod fits where its requests do, in the node pool that it names and in none that its selectors and tolerations bar it
-//! from. What real simulations check besides (affinities, volumes, ports, disruption budgets) is not in the view of nodes;
-//! a budget would belong to
-//! [`Rooms::move_all`], which is asked about all pods of a node at once.
+//! from. [`Budgets`] say whether all pods of a node may go. What real simulations check besides (affinities, volumes,
+//! ports) is not in the view of nodes.
+
+use std::collections::BTreeMap;
 
 use scaletwin_core::control::{NodeView, NodesView, PendingPod, Resources};
 use scaletwin_core::units::Time;
@@ -156,6 +157,44 @@ impl<'a> Rooms<'a> {
             room.free = room.free.plus(&pod.requests);
         }
     }
+}
+
+/// What disruption budgets still allow while nodes are taken away in a simulation, by target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Budgets<'a>(BTreeMap<&'a str, u32>);
+
+impl<'a> Budgets<'a> {
+    /// The budgets of all pods on these nodes.
+    #[must_use]
+    pub fn of(nodes: &[&'a NodeView]) -> Budgets<'a> {
+        let pods = nodes.iter().flat_map(|node| &node.pods);
+        Budgets(pods.filter_map(|pod| Some((pod.target.as_str(), pod.disruptions_allowed?))).collect())
+    }
+
+    /// Whether all pods of a node may be evicted.
+    #[must_use]
+    pub fn allow(&self, node: &NodeView) -> bool {
+        let needed = evictions(node);
+        needed.iter().all(|(target, pods)| self.0.get(target).is_none_or(|allowed| pods <= allowed))
+    }
+
+    /// The pods of a node go.
+    pub fn take(&mut self, node: &NodeView) {
+        for (target, pods) in evictions(node) {
+            if let Some(allowed) = self.0.get_mut(target) {
+                *allowed = allowed.saturating_sub(pods);
+            }
+        }
+    }
+}
+
+/// How many pods of each target would be evicted from a node.
+fn evictions(node: &NodeView) -> BTreeMap<&str, u32> {
+    let mut needed: BTreeMap<&str, u32> = BTreeMap::new();
+    for pod in Pod::on(node) {
+        *needed.entry(pod.target).or_default() += 1;
+    }
+    needed
 }
 
 /// The nodes of a cluster, in the order of the view.

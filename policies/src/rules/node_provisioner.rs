@@ -330,6 +330,25 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_does_not_answer_goes_even_if_it_is_one_of_the_fewest() {
+        let mut provisioner = provisioner();
+        let silent =
+            NodeView { unready_since: Some(Time::ZERO), cordoned: true, ..node("n1", Some(Time::ZERO)) };
+        let look = |provisioner: &mut NodeProvisioner, now| {
+            provisioner.decide(&seen(now, vec![silent.clone()], vec![], 9)).actions
+        };
+        assert!(look(&mut provisioner, 0).is_empty());
+        let delete = Action::DeleteNode { cluster: "c".into(), node: "n1".into() };
+        assert_eq!(look(&mut provisioner, 600), [delete]);
+    }
+
+    #[test]
+    fn a_pod_is_no_reason_for_a_node_that_it_may_not_use() {
+        let pod = PendingPod { barred: vec!["gpu".into()], ..pod("a") };
+        assert!(provisioner().decide(&seen(0, vec![], vec![pod], 9)).actions.is_empty());
+    }
+
+    #[test]
     fn empty_nodes_go_after_a_while_down_to_the_fewest() {
         let mut provisioner = provisioner();
         let nodes =

@@ -10,7 +10,9 @@ use scaletwin_core::units::{Quantity, Share};
 use scaletwin_sim::cluster::budgets::DisruptionBudget;
 use scaletwin_sim::cluster::rollout::UpdateStrategy;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
-use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, HealthCheck, ServiceModel};
+use scaletwin_sim::world::settings::{
+    DeploymentModel, EngineSettings, HealthCheck, OutlierDetection, ServiceModel,
+};
 
 use super::{check_names, choose, cluster, engine, routing, scheduling, start_up};
 use crate::spec::ScenarioSpec;
@@ -78,6 +80,10 @@ fn service(spec: &At<ServiceSpec>, problems: &mut Problems) -> ServiceModel {
             interval: check.interval.0,
             timeout: check.timeout,
             unhealthy_threshold: check.unhealthy_threshold.0,
+        }),
+        outlier_detection: spec.outlier_detection.as_ref().map(|outlier| OutlierDetection {
+            consecutive_failures: outlier.consecutive_failures.0,
+            ejection: outlier.ejection.0,
         }),
         queue: match &spec.queue {
             None => Some(0),

@@ -32,6 +32,8 @@ scaletwin_core::keys! {
         pub prefer_zone: bool = false,
         /// Probes of the gateway, which take out a replica that does not answer. Default: it learns that from the cluster alone.
         pub health_check: Option<HealthCheckSpec> = None,
+        /// Ejects a replica for a while that fails requests one after another. Default: none is ejected.
+        pub outlier_detection: Option<OutlierSpec> = None,
         /// Holds requests that no replica takes. Without it they are rejected, as a plain Kubernetes Service does.
         pub queue: Option<QueueSpec> = None,
         /// Its deployments, each of which is a scale target.
@@ -49,6 +51,17 @@ scaletwin_core::keys! {
         pub timeout: Span = Span::from_secs(5),
         /// Probes in a row without an answer that take a replica out. Default: that of a target group of AWS.
         pub unhealthy_threshold: Count = Count(2),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Ejection of replicas that fail requests (`outlier_detection` of Envoy).
+    #[derive(Debug, Clone)]
+    pub struct OutlierSpec {
+        /// Failures in a row that eject a replica (`consecutive_5xx`).
+        pub consecutive_failures: Count = Count(5),
+        /// How long the first ejection lasts (`base_ejection_time`); the n-th lasts n times as long, 5 minutes at most.
+        pub ejection: Period = Period(Span::from_secs(30)),
     }
 }
 

@@ -27,12 +27,18 @@ impl DisruptionBudget {
         }
     }
 
+    /// How many replicas may be evicted, while `ready` of `wanted` are ready and not being deleted.
+    #[must_use]
+    pub fn allowed(&self, wanted: usize, ready: usize) -> usize {
+        ready.saturating_sub(self.needed(wanted))
+    }
+
     /// Whether one more replica may be evicted, while `ready` of `wanted` are ready and not being deleted. One that is not
     /// ready itself may as long as the budget is kept.
     #[must_use]
     pub fn allows(&self, wanted: usize, ready: usize, is_ready: bool) -> bool {
         let needed = self.needed(wanted);
-        ready > needed || (!is_ready && ready == needed && needed > 0)
+        self.allowed(wanted, ready) > 0 || (!is_ready && ready == needed && needed > 0)
     }
 }
 

@@ -246,10 +246,23 @@ impl Fleet {
     pub fn may_be_evicted(&self, id: ReplicaId) -> bool {
         let budget = |place: usize| Some((place, self.deployment(place).disruption_budget?));
         let Some((place, budget)) = self.deployment_of(id).and_then(budget) else { return true };
+        let is_ready = self.replica(id).is_some_and(|replica| replica.ready.is_some());
+        let (wanted, ready) = self.wanted_and_ready(place);
+        budget.allows(wanted, ready, is_ready)
+    }
+
+    /// How many replicas of a deployment are wanted, and how many are ready and not being deleted.
+    fn wanted_and_ready(&self, place: usize) -> (usize, usize) {
         let counts = |replica: &&Replica| replica.deleted.is_none() && replica.ready.is_some();
         let ready = self.replicas_of(place).into_iter().filter(counts).count();
-        let is_ready = self.replica(id).is_some_and(|replica| replica.ready.is_some());
-        budget.allows(usize::try_from(self.wanted(place)).unwrap_or(0), ready, is_ready)
+        (usize::try_from(self.wanted(place)).unwrap_or(0), ready)
+    }
+
+    /// How many replicas of a deployment may be evicted now; `None` without a budget.
+    fn disruptions_allowed(&self, place: usize) -> Option<u32> {
+        let budget = self.deployment(place).disruption_budget?;
+        let (wanted, ready) = self.wanted_and_ready(place);
+        Some(u32::try_from(budget.allowed(wanted, ready)).unwrap_or(u32::MAX))
     }
 
     /// A replica is gone: its node has room again.

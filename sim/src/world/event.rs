@@ -72,6 +72,8 @@ pub enum Event {
     NodeUnready(NodeId),
     /// A gateway's probes of a replica have got no answer.
     Unhealthy(ReplicaId),
+    /// A gateway's ejection of a replica is over.
+    EjectionOver(ReplicaId),
     /// The pods of a node that has failed have been tolerated there for long enough.
     NodeTolerated(NodeId),
     /// A node that has failed is given back, with another launched in its place.

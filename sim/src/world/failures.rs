@@ -16,6 +16,9 @@ use crate::cluster::entities::{NodeId, ReplicaId};
 use crate::cluster::settings::{Detection, Lost};
 use crate::engine::{Calendar, Phase};
 
+/// From one node of a zone that is tainted `NoExecute` to the next: `--node-eviction-rate` of 0.1 a second, one at a time.
+const BETWEEN_TAINTS: Span = Span::from_secs(10);
+
 impl World {
     /// Plans the failure of a node that is ready now.
     pub(super) fn plan_failure(
@@ -171,6 +174,7 @@ impl World {
                 Lost::Fail => {
                     self.request_leaves(slot, place, None, now);
                     self.end_request(place, Outcome::Failed, outputs, calendar);
+                    self.note_failure(slot, calendar);
                 }
             }
         }
@@ -185,9 +189,7 @@ impl World {
     fn plan_health_checks(&mut self, slot: u32, lost: Lost, calendar: &mut Calendar<Event>) {
         let serving = self.state.replicas.at(slot);
         let service = self.settings.deployments[serving.deployment as usize].settings.service;
-        let Some(check) = self.settings.services[service].health_check.filter(|_| serving.ready) else {
-            return;
-        };
+        let Some(check) = self.settings.services[service].health_check else { return };
         let id = serving.id;
         if let Some(ready) = self.fleet.replica(id).and_then(|replica| replica.ready) {
             let out = check.taken_out(ready, calendar.now(), lost);
@@ -197,9 +199,47 @@ impl World {
 
     /// The gateway takes a replica out that does not answer its probes.
     pub(super) fn replica_is_unhealthy(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
-        if let Some(slot) = self.state.replicas.slot_of(id) {
-            self.stop_routing_to(slot, calendar.now());
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        if let Engine::Halted(halted) = &mut self.state.replicas.at(slot).engine {
+            halted.out = true;
         }
+        self.stop_routing_to(slot, calendar.now());
+    }
+
+    /// A replica has failed a request: the gateway may eject it for a while.
+    fn note_failure(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+        let serving = self.state.replicas.at(slot);
+        let service = self.settings.deployments[serving.deployment as usize].settings.service;
+        let Some(outlier) = self.settings.services[service].outlier_detection.filter(|_| serving.ready)
+        else {
+            return;
+        };
+        let id = serving.id;
+        let Engine::Halted(halted) = &mut serving.engine else { return };
+        if let Some(number) = halted.fails(outlier.consecutive_failures) {
+            self.stop_routing_to(slot, calendar.now());
+            let back = calendar.now().saturating_add(outlier.lasts(number));
+            calendar.at(back, Phase::Fail, Event::EjectionOver(id));
+        }
+    }
+
+    /// A gateway tries a replica again that it ejected, unless somebody knows by now that it does not answer.
+    pub(super) fn ejection_is_over(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        let is_ready = self.fleet.replica(id).is_some_and(|replica| replica.ready.is_some());
+        let serving = self.state.replicas.at(slot);
+        let out = serving.draining || serving.ready || serving.halted().is_none_or(|halted| halted.out);
+        if out || !is_ready {
+            return;
+        }
+        serving.ready = true;
+        let deployment = serving.deployment as usize;
+        let service = self.settings.deployments[deployment].settings.service;
+        self.state.deployments[deployment].note_back(calendar.now());
+        let member = self.member(slot);
+        self.state.services[service].router.add(&member);
+        self.judge_deployments(service);
+        self.empty_queue(service, calendar);
     }
 
     /// Offers a request to a replica whose node has failed, which its router does not know. It is dealt with at once.
@@ -210,6 +250,7 @@ impl World {
             Some(Lost::Fail) | None => {
                 self.request_leaves(slot, place, None, now);
                 self.end_request(place, Outcome::Failed, 0, calendar);
+                self.note_failure(slot, calendar);
             }
         }
         true
@@ -232,14 +273,25 @@ impl World {
                 self.stop_routing_to(slot, now);
             }
         }
+        let tainted = self.taint(node, now);
         let toleration = self.detection_of(node).toleration;
-        calendar.at(now.saturating_add(toleration), Phase::Fail, Event::NodeTolerated(node));
+        calendar.at(tainted.saturating_add(toleration), Phase::Fail, Event::NodeTolerated(node));
         let pool = self.fleet.place_of_node(node).map(|(pool, _)| pool);
         let failures = pool.and_then(|pool| self.fleet.pool(pool).1.failures.as_ref());
         if let Some(repair) = failures.and_then(|failures| failures.repair) {
             calendar.at(now.saturating_add(repair), Phase::Fail, Event::NodeRepaired(node));
         }
         calendar.soon(Phase::Place, Event::Lifecycle);
+    }
+
+    /// When a node that is found unready is tainted, from which on its pods are tolerated there: one after another in a zone.
+    fn taint(&mut self, node: NodeId, now: Time) -> Time {
+        let Some((pool, _)) = self.fleet.place_of_node(node) else { return now };
+        let (cluster, settings) = self.fleet.pool(pool);
+        let next = self.state.next_taints.entry(format!("{cluster}/{}", settings.zone)).or_insert(now);
+        let at = now.max(*next);
+        *next = at.saturating_add(BETWEEN_TAINTS);
+        at
     }
 
     /// The pods of a failed node are deleted, and others are created for them.

@@ -20,6 +20,11 @@ pub(crate) struct Halted {
     lost: Lost,
     /// Requests that it may have, as its gateway knows; `None`: any number.
     room: Option<usize>,
+    /// Failures since the last ejection.
+    failures: u32,
+    ejections: u32,
+    /// Whether probes have taken it out for good.
+    pub(super) out: bool,
     /// Requests that hang in it, by place, each with the tokens that it had got.
     requests: BTreeMap<u32, u32>,
 }
@@ -28,7 +33,9 @@ impl Halted {
     /// What is left of an engine that stops at `at`, after its requests were taken out.
     pub(super) fn of(engine: &Engine, at: Time, slots: u32, lost: Lost, room: Option<usize>) -> Halted {
         let busy = (engine.busy_nanos(at, 1).0, engine.busy_nanos(at, slots).1);
-        Halted { at, busy, preemptions: engine.preemptions(), lost, room, requests: BTreeMap::new() }
+        let preemptions = engine.preemptions();
+        let (failures, ejections, out, requests) = (0, 0, false, BTreeMap::new());
+        Halted { at, busy, preemptions, lost, room, failures, ejections, out, requests }
     }
 
     pub(super) fn at(&self) -> Time {
@@ -55,6 +62,17 @@ impl Halted {
     /// Whether its gateway would send it one more.
     pub(super) fn has_room(&self) -> bool {
         self.room.is_none_or(|room| self.requests.len() < room)
+    }
+
+    /// A request fails. The number of the ejection that follows, if this is one failure too many.
+    pub(super) fn fails(&mut self, most: u32) -> Option<u32> {
+        self.failures += 1;
+        if self.failures < most {
+            return None;
+        }
+        self.failures = 0;
+        self.ejections += 1;
+        Some(self.ejections)
     }
 
     /// A request hangs, with so many tokens.

@@ -67,6 +67,11 @@ impl DeploymentMeter {
         }
     }
 
+    /// A replica that was ready before takes requests again.
+    pub(super) fn note_back(&mut self, now: Time) {
+        self.ready.set(now, self.ready.value() + 1);
+    }
+
     pub(super) fn note_not_ready(&mut self, now: Time) {
         self.ready.set(now, self.ready.value() - 1);
     }

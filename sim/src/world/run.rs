@@ -362,6 +362,7 @@ impl State {
             window_bill: 0.0,
             window_costs: Vec::new(),
             collections: Default::default(),
+            next_taints: Default::default(),
             drains: Default::default(),
             replacements: Vec::new(),
             published: Default::default(),

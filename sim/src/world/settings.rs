@@ -79,6 +79,8 @@ pub struct ServiceModel {
     pub routing: RoutingSettings,
     /// How its gateway finds out that a replica does not answer; `None`: only by the cluster.
     pub health_check: Option<HealthCheck>,
+    /// How its gateway ejects replicas that fail requests; `None`: it does not.
+    pub outlier_detection: Option<OutlierDetection>,
     /// Requests that may wait before the replicas; `None`: any number.
     pub queue: Option<u32>,
     /// Whether its engines produce tokens.
@@ -94,6 +96,26 @@ pub struct HealthCheck {
     pub timeout: Span,
     /// Probes in a row without an answer that take a replica out, at least 1.
     pub unhealthy_threshold: u32,
+}
+
+/// A gateway's ejection of replicas that fail requests one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OutlierDetection {
+    /// Failures in a row that eject a replica, at least 1.
+    pub consecutive_failures: u32,
+    /// How long the first ejection lasts; the n-th lasts n times as long, at most [`OutlierDetection::LONGEST`].
+    pub ejection: Span,
+}
+
+impl OutlierDetection {
+    /// The longest ejection: Envoy's `max_ejection_time`.
+    pub const LONGEST: Span = Span::from_secs(300);
+
+    /// How long the ejection number `number`, from 1 on, lasts.
+    #[must_use]
+    pub fn lasts(&self, number: u32) -> Span {
+        (self.ejection * u64::from(number)).min(OutlierDetection::LONGEST.max(self.ejection))
+    }
 }
 
 impl HealthCheck {

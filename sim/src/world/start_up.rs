@@ -497,16 +497,13 @@ impl World {
         let state = &mut self.state.start_ups;
         state.transfers.abandon(calendar.now(), node, artifact);
         state.fetching.remove(&(node, artifact));
-        let waits = |(_, starting): &(&ReplicaId, &Starting)| {
-            starting.node == node && starting.stage == Stage::Weights
-        };
-        let first = state.starting.iter().find(waits).map(|(id, _)| *id);
-        let Some(starting) = first.and_then(|id| self.state.start_ups.starting.get(&id).map(|s| (id, s)))
-        else {
-            return;
-        };
-        if let Need::Artifact { number, bytes, peer } = self.need(starting.0, starting.1) {
-            self.fetch(node, number, bytes, peer, calendar);
+        let mut here = self.state.start_ups.starting.iter().filter(|(_, starting)| starting.node == node);
+        let anew = here.find_map(|(id, starting)| match self.need(*id, starting) {
+            Need::Artifact { number, bytes, peer } if number == artifact => Some((bytes, peer)),
+            _ => None,
+        });
+        if let Some((bytes, peer)) = anew {
+            self.fetch(node, artifact, bytes, peer, calendar);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::total;
 use super::spec::CaSettings;
-use crate::kubernetes::placement::{Pod, Room, Rooms};
+use crate::kubernetes::placement::{Budgets, Pod, Room, Rooms};
 
 /// What a planner remembers of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,7 @@ impl Unneeded {
             .copied()
             .collect();
         let mut rooms = Rooms(open.iter().map(|node| Room::of(node)).collect());
+        let mut budgets = Budgets::of(nodes);
         let mut removable: BTreeMap<String, Time> = BTreeMap::new();
         let mut with_pods = 0;
         for place in self.candidates(&open, settings) {
@@ -81,7 +82,8 @@ impl Unneeded {
             }
             let may =
                 |other: &NodeView| other.unready_since.is_none() && !removable.contains_key(&other.name);
-            if rooms.move_all(place, may) {
+            if budgets.allow(node) && rooms.move_all(place, may) {
+                budgets.take(node);
                 with_pods += u32::from(!is_empty(node));
                 removable.insert(node.name.clone(), self.since.get(&node.name).copied().unwrap_or(now));
             } else {

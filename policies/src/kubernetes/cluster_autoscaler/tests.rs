@@ -35,6 +35,7 @@ fn node(name: &str, ready: bool, allocatable: Resources, pods: &[i64]) -> NodeVi
         pool: None,
         barred: Vec::new(),
         requests: size(*cpu, 0),
+        disruptions_allowed: None,
         deleted: false,
     };
     NodeView {
@@ -269,6 +270,40 @@ fn empty_nodes_go_together_and_nodes_with_pods_one_by_one() {
     let found = drains(&mut autoscaler("{}"), &there, 610);
     let names: Vec<&str> = found[0].1.iter().map(String::as_str).collect();
     assert_eq!((found[0].0, names), (610, vec!["g-0", "g-1", "g-2", "g-3"]));
+}
+
+#[test]
+fn a_node_that_does_not_answer_goes_after_twenty_minutes() {
+    let silent = NodeView {
+        unready_since: Some(Time::ZERO),
+        cordoned: true,
+        ..node("g-0", true, size(4_000, 0), &[])
+    };
+    let full = node("g-1", true, size(4_000, 0), &[3_000]);
+    let there = view(vec![silent, full], vec![], vec![offer("g", size(4_000, 0), 9)]);
+    assert_eq!(drains(&mut autoscaler("{}"), &there, 1_210), [(1_210, vec!["g-0".to_owned()])]);
+}
+
+#[test]
+fn a_node_stays_whose_pods_are_more_than_their_budget_allows() {
+    let with = |allowed: Option<u32>| {
+        let mut nodes = vec![
+            node("g-0", true, size(4_000, 0), &[500, 500]),
+            node("g-1", true, size(4_000, 0), &[500]),
+            node("g-2", true, size(8_000, 0), &[5_000]),
+        ];
+        let pods = nodes.iter_mut().flat_map(|node| &mut node.pods);
+        pods.for_each(|pod| pod.disruptions_allowed = allowed);
+        let there = view(nodes, vec![], vec![offer("g", size(4_000, 0), 9)]);
+        let found = drains(&mut autoscaler("{max_drain_parallelism: 9}"), &there, 610);
+        found.into_iter().flat_map(|(_, names)| names).collect::<Vec<String>>()
+    };
+    assert_eq!(with(None), ["g-0", "g-1"]);
+    assert_eq!(with(Some(3)), ["g-0", "g-1"]);
+    // What the first one takes is not there for the second.
+    assert_eq!(with(Some(2)), ["g-0"]);
+    assert_eq!(with(Some(1)), ["g-1"]);
+    assert!(with(Some(0)).is_empty());
 }
 
 #[test]

@@ -27,6 +27,11 @@ pub(super) struct Cluster<'a> {
     pub all: Vec<Candidate<'a>>,
 }
 
+/// Whether a disruption budget lets no pod go of which the node has one.
+fn is_held_back(node: &NodeView) -> bool {
+    node.pods.iter().any(|pod| !pod.deleted && pod.disruptions_allowed == Some(0))
+}
+
 impl<'a> Cluster<'a> {
     pub(super) fn new(
         view: &'a NodesView,
@@ -48,7 +53,8 @@ impl<'a> Cluster<'a> {
             all: Vec::new(),
         };
         let owned = cluster.nodes.iter().filter_map(|node| Some((*node, cluster.owner(node)?)));
-        let staying = owned.filter(|(node, _)| node.ready_since.is_some() && !cluster.leaves(node));
+        let staying = owned
+            .filter(|(node, _)| node.ready_since.is_some() && !cluster.leaves(node) && !is_held_back(node));
         cluster.all =
             staying.map(|(node, owner)| Candidate::new(node, owner, &node_pools[owner], now)).collect();
         cluster

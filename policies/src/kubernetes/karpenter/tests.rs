@@ -52,6 +52,7 @@ fn node(offer: &Offer, number: u32, pods: &[i64]) -> NodeView {
         pool: None,
         barred: Vec::new(),
         requests: cores(*size),
+        disruptions_allowed: None,
         deleted: false,
     };
     NodeView {
@@ -229,6 +230,17 @@ fn nodes_whose_pods_fit_elsewhere_go() {
     assert_eq!(moved(&mut free(""), &there), (names(&["od4-0"]), None));
     assert_eq!(moved(&mut free(", consolidation_policy: WhenEmpty"), &there).0, names(&[]));
     assert_eq!(moved(&mut free(", consolidate_after: Never"), &there).0, names(&[]));
+}
+
+#[test]
+fn a_node_stays_while_a_budget_lets_none_of_its_pods_go() {
+    let offers = on_demand();
+    let mut nodes = vec![node(&offers[1], 0, &[1]), node(&offers[1], 1, &[1, 1]), node(&offers[2], 2, &[7])];
+    for (node, allowed) in nodes.iter_mut().zip([Some(0), Some(1), None]) {
+        node.pods.iter_mut().for_each(|pod| pod.disruptions_allowed = allowed);
+    }
+    // Without budgets it would be the first one.
+    assert_eq!(moved(&mut free(""), &view(nodes, vec![], offers)), (names(&["od4-1"]), None));
 }
 
 #[test]

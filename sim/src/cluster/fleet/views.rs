@@ -57,14 +57,17 @@ impl Fleet {
     #[must_use]
     pub fn nodes_view(&self) -> NodesView {
         let index = self.index();
+        let allowed: Vec<Option<u32>> =
+            (0..index.deployments.len()).map(|place| self.disruptions_allowed(place)).collect();
         NodesView {
-            nodes: index.nodes.values().filter_map(|entity| self.node_view(*entity)).collect(),
+            nodes: index.nodes.values().filter_map(|entity| self.node_view(*entity, &allowed)).collect(),
             pending: self.pending_pods(),
             offers: (0..index.pools.len()).map(|pool| self.offer(pool)).collect(),
         }
     }
 
-    fn node_view(&self, entity: Entity) -> Option<NodeView> {
+    /// A node, when so many replicas of each deployment may be evicted.
+    fn node_view(&self, entity: Entity, allowed: &[Option<u32>]) -> Option<NodeView> {
         let node = self.world.get::<Node>(entity)?;
         let (cluster, pool) = self.pool(self.pool_of(entity));
         let pods = self.replicas_at(entity).into_iter().filter_map(|id| {
@@ -80,6 +83,7 @@ impl Fleet {
                     .map(str::to_owned)
                     .collect(),
                 requests: self.deployment(place).requests,
+                disruptions_allowed: allowed[place],
                 deleted: self.world.get::<Replica>(entity)?.deleted.is_some(),
             })
         });
