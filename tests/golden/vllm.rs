@@ -136,11 +136,9 @@ fn scenario(record: &Scenario) -> Result<(), String> {
     replay(record, walking).map_err(|difference| way("walking", difference))?;
     replay(record, Scheduler::new(record.config.settings(true)))
         .map_err(|difference| way("grouped", difference))?;
-    if !record.config.enable_prefix_caching {
-        replay(record, Scheduler::new(record.config.settings(false)))
-            .map_err(|difference| way("counted", difference))?;
-    }
-    Ok(())
+    // As in whole runs: blocks are counted, and only those in the prefix cache have an identity.
+    replay(record, Scheduler::new(record.config.settings(false)))
+        .map_err(|difference| way("counted", difference))
 }
 
 fn replay(record: &Scenario, mut scheduler: Scheduler) -> Result<(), String> {
