@@ -254,6 +254,11 @@ impl Server {
         }
     }
 
+    /// How many replicas the scenario begins with.
+    pub(super) fn replicas_at_start(&self) -> u64 {
+        self.at_start().0
+    }
+
     /// The lines of its service.
     pub(super) fn lines(&self, pools: &[Pool], several: bool) -> Vec<Line> {
         let is_llm = self.profile.is_some() && self.care < Care::Stub;
