@@ -235,7 +235,7 @@ fn list(waiting: &[Waiter]) -> String {
         return "nobody waits".to_owned();
     }
     let each: Vec<_> =
-        waiting.iter().map(|waiter| format!("{} waits for {}", waiter.who, waiter.what)).collect();
+        waiting.iter().map(|waiter| format!("{} waiting for {}", waiter.who, waiter.what)).collect();
     each.join("; ")
 }
 
@@ -471,7 +471,7 @@ mod tests {
         let mut calendar = Calendar::default();
         calendar.at(nanos(5), Phase::Scrape, "scrape");
         let error = run(&mut model, &mut calendar, Time::NEVER, &Limits::default()).unwrap_err();
-        assert_eq!(error.to_string(), "the run is stalled at 0s: one request waits for a replica");
+        assert_eq!(error.to_string(), "the run is stalled at 0s: one request waiting for a replica");
     }
 
     #[test]

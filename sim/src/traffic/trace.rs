@@ -21,6 +21,7 @@ mod json_lines;
 mod lines;
 mod log;
 mod order;
+mod readers;
 mod rows;
 mod spans;
 mod table;
@@ -202,7 +203,7 @@ impl TraceReader {
     pub fn new(path: &Path, input: Input, reading: &Reading) -> Result<TraceReader, TraceError> {
         Ok(TraceReader {
             path: path.into(),
-            rows: rows::of(input, reading).map_err(|fault| fault.error(path))?,
+            rows: readers::of(input, reading).map_err(|fault| fault.error(path))?,
             order: reading.format.is_unordered().then(Order::default),
             skip_bad: reading.skip_bad,
             left_out: LeftOut::default(),

@@ -137,3 +137,15 @@ impl<R: Read> Read for Bounded<R> {
 pub(super) fn too_long() -> String {
     format!("the line is longer than {} MiB; is this a text file in the format named?", LONGEST_LINE >> 20)
 }
+
+impl Fault {
+    /// What went wrong when line `line` was read.
+    pub(super) fn line_error(line: u64, error: &LineError) -> Fault {
+        let message = match error {
+            LineError::TooLong => too_long(),
+            LineError::Truncated => "the compressed file ends too early: it is truncated".to_owned(),
+            LineError::Input(error) => format!("cannot be read: {error}"),
+        };
+        Fault::ends(line, 1, message, b"")
+    }
+}

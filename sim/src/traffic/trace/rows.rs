@@ -1,14 +1,10 @@
-//! From bytes to rows, by format; and how fields become values.
+//! Rows, what can be wrong with them, and how fields become values.
 
 use std::path::Path;
 
 use scaletwin_core::units::{Civil, Span};
 
-use super::clients::Clients;
-use super::counts::{Drawn, FunctionMinutes, Minutes};
-use super::lines::{LineError, too_long};
-use super::table::TableRows;
-use super::{Input, Reading, Row, TraceError, TraceFormat, documents, json_lines, log, spans};
+use super::{Row, TraceError};
 
 /// Where rows come from.
 pub(super) trait Rows: Send {
@@ -32,29 +28,6 @@ pub(super) enum Found {
     Foreign,
 }
 
-/// The rows of an input in a format.
-pub(super) fn of(input: Input, reading: &Reading) -> Result<Box<dyn Rows>, Fault> {
-    Ok(match reading.format {
-        TraceFormat::AzureLlm
-        | TraceFormat::Vidur
-        | TraceFormat::BurstGpt
-        | TraceFormat::Blis
-        | TraceFormat::AzureFunctions2021
-        | TraceFormat::Csv => Box::new(TableRows::new(input, reading)?),
-        TraceFormat::Mooncake | TraceFormat::Jsonl => Box::new(json_lines::JsonRows::new(input, reading)),
-        TraceFormat::AccessLog => Box::new(log::TextLog::new(input, reading)?),
-        TraceFormat::AccessLogJson => Box::new(log::JsonLog::new(input, reading)?),
-        TraceFormat::PerMinute => Box::new(Drawn::new(Minutes::new(input, reading)?, reading.luck)),
-        TraceFormat::AzureFunctions2019 => {
-            Box::new(Drawn::new(FunctionMinutes::new(input, reading)?, reading.luck))
-        }
-        TraceFormat::Prometheus => Box::new(Drawn::new(documents::Rates::new(input)?, reading.luck)),
-        TraceFormat::ServeGen => Box::new(Clients::new(input, reading)?),
-        TraceFormat::Otlp => Box::new(spans::Spans::new(input)?),
-        TraceFormat::VllmBench => Box::new(documents::Benchmark::new(input)?),
-    })
-}
-
 /// Why the next row cannot be read.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -76,15 +49,6 @@ impl Fault {
     /// Something wrong at a place, after which nothing can be read.
     pub(super) fn ends(line: u64, column: u64, message: impl Into<String>, text: &[u8]) -> Fault {
         Fault { place: Some((line, column)), last: true, text: text.to_owned(), ..Fault::file(message) }
-    }
-
-    pub(super) fn line_error(line: u64, error: &LineError) -> Fault {
-        let message = match error {
-            LineError::TooLong => too_long(),
-            LineError::Truncated => "the compressed file ends too early: it is truncated".to_owned(),
-            LineError::Input(error) => format!("cannot be read: {error}"),
-        };
-        Fault::ends(line, 1, message, b"")
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Fault {
