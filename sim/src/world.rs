@@ -7,6 +7,7 @@
 //! | `inflight` | requests in the system |
 //! | `replica` | replicas at work, in dense arrays |
 //! | `routing` | what routers know of requests and replicas |
+//! | `engines` | engines at work: what is given to them, and what they report |
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
 //! | `drains` | evictions, as far as budgets allow |
@@ -20,6 +21,7 @@
 //! | `run` | a run from start to record, with snapshots |
 
 mod drains;
+mod engines;
 pub mod event;
 mod failures;
 mod fleet_events;

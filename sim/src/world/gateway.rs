@@ -1,23 +1,19 @@
-//! Arrival, routing, the queue before the replicas, and the ends of requests.
+//! Arrival, routing, the queue before the replicas, and the ends of requests. What engines do is in `engines`.
 
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{Admission, Poke};
 use scaletwin_core::record::{Finished, Outcome};
-use scaletwin_core::units::{Femtos, Span, Time};
+use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Handle, RequestRef};
+use super::event::{Event, RequestRef};
 use super::inflight::{InFlight, Place};
 use super::replica::Engine;
 use super::settings::EngineSettings;
 use super::{ServiceState, World};
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::Left;
-use crate::serving::Happened;
-use crate::serving::concurrency::{Job, Offered};
-use crate::serving::continuous::content::{Content, mix};
-use crate::serving::continuous::sequence::Arriving;
 use crate::traffic::request::Request;
 use crate::traffic::stream::Next;
 
@@ -193,127 +189,7 @@ impl World {
         true
     }
 
-    /// Offers a request to a replica that batches. It refuses prompts that are too long for its model.
-    fn offer_to_batcher(&mut self, slot: u32, place: u32, now: Time) -> bool {
-        let serving = self.state.replicas.at(slot);
-        let Engine::Continuous(replica) = &mut serving.engine else { return false };
-        let inflight = self.state.requests.at(place);
-        let request = &inflight.request;
-        let config = replica.scheduler().config();
-        if request.prompt_tokens >= config.max_model_len {
-            return false;
-        }
-        // A number that no other request has, over all streams; a retry sends the same prompt again.
-        let unique = mix(mix(u64::from(request.stream)) ^ request.number) >> 2;
-        let content = match &request.prefix {
-            Some(prefix) if config.enable_prefix_caching => {
-                let stream = u64::from(request.stream);
-                Content::with_prefix(prefix, request.prompt_tokens, unique, stream, request.answer)
-            }
-            _ => Content::unique(unique, request.prompt_tokens),
-        };
-        let arriving = Arriving {
-            request: place,
-            prompt_tokens: request.prompt_tokens,
-            output_tokens: request.output_tokens,
-            max_tokens: if request.cut { request.output_tokens } else { u32::MAX },
-            priority: request.priority,
-            arrived: request.at.as_nanos(),
-            number: inflight.serial,
-            content,
-        };
-        let key = replica.offer(now, arriving, &mut self.happened);
-        inflight.place = Place::Continuous(slot, key);
-        true
-    }
-
-    fn offer_to_slots(&mut self, slot: u32, place: u32, now: Time) -> bool {
-        let serving = self.state.replicas.at(slot);
-        let deployment = serving.deployment as usize;
-        let EngineSettings::Concurrency { service, set_up, .. } =
-            &self.settings.deployments[deployment].engine
-        else {
-            return false;
-        };
-        let Engine::Slots(replica) = &mut serving.engine else { return false };
-        let inflight = self.state.requests.at(place);
-        let request = &inflight.request;
-        let time = request.service.unwrap_or_else(|| {
-            let luck = self.luck.service[usize::from(request.stream)];
-            Span::from_secs_f64(service.draw(&mut luck.entity(request.number)))
-                .map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
-        });
-        let job = Job { request: place, priority: request.priority, service: time };
-        let luck = self.luck.set_up[deployment];
-        let replica_number = u64::from(serving.ordinal) << 32;
-        let draw = |number: u64| {
-            let law = set_up.as_ref().map_or(0.0, |law| law.draw(&mut luck.entity(replica_number | number)));
-            Span::from_secs_f64(law).map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
-        };
-        // The engine reports the start at once, so the place is noted before.
-        match replica.offer(now, job, draw, &mut self.happened) {
-            Offered::Taken { ticket } => {
-                inflight.place = Place::Slots(slot, ticket);
-                true
-            }
-            Offered::Full => false,
-        }
-    }
-
-    fn offer_to_batches(&mut self, slot: u32, place: u32, now: Time) -> bool {
-        let inflight = self.state.requests.at(place);
-        let Engine::Dynamic(replica) = &mut self.state.replicas.at(slot).engine else { return false };
-        match replica.offer(now, place, inflight.request.priority) {
-            Offered::Taken { ticket } => {
-                inflight.place = Place::Slots(slot, ticket);
-                true
-            }
-            Offered::Full => false,
-        }
-    }
-
-    /// Takes in what a replica has reported.
-    pub(super) fn take_happened(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        if self.happened.is_empty() {
-            return;
-        }
-        let now = calendar.now();
-        let mut happened = std::mem::take(&mut self.happened);
-        for happened in happened.drain(..) {
-            match happened {
-                Happened::Started { request } => self.request_starts(request, now, calendar),
-                Happened::FirstToken { request } => self.first_token_comes(slot, request, now),
-                Happened::Finished { request, outputs } => {
-                    self.request_leaves(slot, request, Some(outputs), now);
-                    self.end_request(request, Outcome::Completed, outputs, calendar);
-                }
-                Happened::Gaps { first, increase, steps, sequences } => {
-                    self.count_gaps(slot, first, increase, steps, sequences);
-                }
-            }
-        }
-        self.happened = happened;
-    }
-
-    /// Takes in what a replica has reported when nothing but quiet steps can have happened.
-    pub(super) fn take_gaps(&mut self, slot: u32) {
-        for happened in std::mem::take(&mut self.happened) {
-            if let Happened::Gaps { first, increase, steps, sequences } = happened {
-                self.count_gaps(slot, first, increase, steps, sequences);
-            }
-        }
-    }
-
-    fn count_gaps(&mut self, slot: u32, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
-        let serving = self.state.replicas.at(slot);
-        serving.counters.observe_gaps(first, increase, steps, sequences);
-        if self.state.measuring {
-            let service = self.settings.deployments[serving.deployment as usize].settings.service;
-            self.state.recorder.services[service].gaps(first, increase, steps, sequences);
-        }
-    }
-
-    fn request_starts(&mut self, place: u32, now: Time, calendar: &mut Calendar<Event>) {
+    pub(super) fn request_starts(&mut self, place: u32, now: Time, calendar: &mut Calendar<Event>) {
         let request = self.state.requests.at(place);
         request.started = Some(now);
         if let Some(ticket) = request.queue_timeout.take() {
@@ -321,7 +197,7 @@ impl World {
         }
     }
 
-    fn first_token_comes(&mut self, slot: u32, place: u32, now: Time) {
+    pub(super) fn first_token_comes(&mut self, slot: u32, place: u32, now: Time) {
         let request = self.state.requests.at(place);
         request.first_token = Some(now);
         let (service, arrived) = (usize::from(request.service), request.request.at);
@@ -475,36 +351,6 @@ impl World {
         }
     }
 
-    /// A replica's next event is due.
-    pub(super) fn engine_event(&mut self, handle: Handle, calendar: &mut Calendar<Event>) {
-        if !self.state.replicas.is_there(handle) {
-            return;
-        }
-        let serving = self.state.replicas.at(handle.slot);
-        serving.due = None;
-        let service = self.settings.deployments[serving.deployment as usize].settings.service;
-        match &mut serving.engine {
-            Engine::Continuous(replica) => replica.complete(&mut self.happened),
-            Engine::Slots(replica) => replica.complete(calendar.now(), &mut self.happened),
-            Engine::Dynamic(replica) => replica.complete(calendar.now(), &mut self.happened),
-            Engine::Halted(_) => {}
-        }
-        self.take_happened(handle.slot, calendar);
-        self.after_departure(handle.slot, service, calendar);
-    }
-
-    /// Requests may have left a replica: others may come, and one that is being deleted may go.
-    fn after_departure(&mut self, slot: u32, service: usize, calendar: &mut Calendar<Event>) {
-        self.refresh(slot, calendar);
-        if self.state.services[service].queue.len() > 0 {
-            self.empty_queue(service, calendar);
-        }
-        let serving = self.state.replicas.at(slot);
-        if serving.draining && serving.outstanding == 0 {
-            self.replica_is_done(slot, calendar);
-        }
-    }
-
     /// Offers held requests to replicas as long as one takes them.
     pub(super) fn empty_queue(&mut self, service: usize, calendar: &mut Calendar<Event>) {
         while let Some(place) = self.state.services[service].queue.first() {
@@ -516,73 +362,6 @@ impl World {
             if let Place::Gateway(number) = held {
                 self.state.services[service].queue.remove(priority, number);
             }
-        }
-    }
-
-    /// A replica begins its next step.
-    pub(super) fn engine_begins(&mut self, handle: Handle, calendar: &mut Calendar<Event>) {
-        if !self.state.replicas.is_there(handle) {
-            return;
-        }
-        let now = calendar.now();
-        let serving = self.state.replicas.at(handle.slot);
-        serving.begins = false;
-        let deployment = serving.deployment as usize;
-        match (&mut serving.engine, &self.settings.deployments[deployment].engine) {
-            (Engine::Continuous(replica), EngineSettings::Continuous { step_time, .. }) => {
-                replica.begin(now, step_time, &mut self.happened);
-            }
-            (Engine::Dynamic(replica), EngineSettings::Dynamic { time, .. }) => {
-                let luck = self.luck.batch[deployment];
-                let first = u64::from(serving.ordinal) << 32;
-                let time = |batch, size| time.of(size, &mut luck.entity(first | batch));
-                replica.begin(now, time, &mut self.happened);
-            }
-            _ => {}
-        }
-        let service = self.settings.deployments[serving.deployment as usize].settings.service;
-        self.take_happened(handle.slot, calendar);
-        self.plan_next(handle.slot, calendar);
-        // Requests that waited in the replica may have begun: there is room for others.
-        if self.state.services[service].queue.len() > 0 {
-            self.empty_queue(service, calendar);
-        }
-    }
-
-    /// Brings a replica's events in line with its engine: it begins a step if it stands still.
-    pub(super) fn refresh(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        let handle = self.state.replicas.handle(slot);
-        let serving = self.state.replicas.at(slot);
-        let begins = match &serving.engine {
-            Engine::Continuous(replica) => replica.is_idle(),
-            Engine::Slots(_) | Engine::Halted(_) => false,
-            Engine::Dynamic(replica) => replica.wants_to_begin(calendar.now()),
-        };
-        if begins && !serving.begins {
-            serving.begins = true;
-            calendar.soon(Phase::Step, Event::Begin(handle));
-        }
-        self.plan_next(slot, calendar);
-    }
-
-    fn plan_next(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        let handle = self.state.replicas.handle(slot);
-        let serving = self.state.replicas.at(slot);
-        match (serving.engine.next_event(calendar.now()), serving.due) {
-            (Some(at), Some((due, _))) if at == due => {}
-            (Some(at), Some((_, ticket))) => {
-                calendar.reschedule(ticket, at, Phase::Complete);
-                serving.due = Some((at, ticket));
-            }
-            (Some(at), None) => {
-                let ticket = calendar.at(at, Phase::Complete, Event::Engine(handle));
-                serving.due = Some((at, ticket));
-            }
-            (None, Some((_, ticket))) => {
-                calendar.cancel(ticket, Phase::Complete);
-                serving.due = None;
-            }
-            (None, None) => {}
         }
     }
 }
