@@ -20,7 +20,8 @@ traffic: [{{name: all, arrivals: {{constant: {{rate: 1/s}}}}}}]
 "
     );
     let cost = record(&text).summary.cost;
-    (cost.total_usd.unwrap(), cost.idle_usd.unwrap())
+    let priced = "all nodes have a price";
+    (cost.total_usd.expect(priced), cost.idle_usd.expect(priced))
 }
 
 #[test]

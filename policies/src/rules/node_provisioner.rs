@@ -60,7 +60,7 @@ impl NodeProvisioner {
     }
 
     /// Nodes to launch, by pool: for pods without one, and to keep some empty.
-    fn launches(&self, view: &NodesView, now: Time) -> (Vec<(String, u32)>, Vec<(String, u32)>) {
+    fn launches(&self, view: &NodesView, now: Time) -> (Launches, Launches) {
         let there = |offer: &&Offer| {
             offer.cluster == self.cluster
                 && offer.stocked_out.is_none_or(|at| now.since(at) >= STOCK_OUT_BACKOFF)
@@ -72,7 +72,7 @@ impl NodeProvisioner {
             .filter(|node| node.cluster == self.cluster && node.ready_since.is_none())
             .map(|node| Coming { pool: node.pool.clone(), room: node.allocatable, is_empty: true })
             .collect();
-        let mut launches: Vec<(String, u32)> = Vec::new();
+        let mut launches: Launches = Vec::new();
         for pod in view.pending.iter().filter(|pod| pod.cluster == self.cluster) {
             if let Some(node) = coming.iter_mut().find(|node| may_use(pod, &node.pool, &node.room)) {
                 node.take(pod);
@@ -135,6 +135,9 @@ impl NodeProvisioner {
     }
 }
 
+/// Nodes to launch, by pool.
+type Launches = Vec<(String, u32)>;
+
 /// A node on its way, or launched in this look.
 struct Coming {
     pool: String,
@@ -156,7 +159,7 @@ fn may_use(pod: &PendingPod, pool: &str, room: &Resources) -> bool {
 }
 
 /// So many nodes from the first offers that have room.
-fn first_with_room(offers: Vec<Offer>, mut missing: usize) -> Vec<(String, u32)> {
+fn first_with_room(offers: Vec<Offer>, mut missing: usize) -> Launches {
     let mut launches = Vec::new();
     for offer in offers {
         let count = offer.room.min(u32::try_from(missing).unwrap_or(u32::MAX));
