@@ -109,7 +109,8 @@ fn provider(pools: &[Pool]) -> String {
     known.map_or_else(|| "aws".to_owned(), |known| known.provider.clone())
 }
 
-/// The cheapest instance type of a provider with the GPUs of a server, and memory for its model.
+/// The cheapest instance type of a provider with the GPUs of a server, memory for its model, and, if there is one, the cores
+/// and memory that a replica requests.
 fn smallest(server: &Server, provider: &str) -> &'static InstanceType {
     let need = server.profile.as_ref().map_or(0.0, |profile| profile.billions * 2.0);
     let asked = server.selector.iter().find(|(label, _)| label == INSTANCE_TYPE);
@@ -127,12 +128,19 @@ fn smallest(server: &Server, provider: &str) -> &'static InstanceType {
             && fits
             && product.is_none_or(|name| known.accelerator.as_deref() == Some(name))
     };
+    let (cpu, memory) = server.requests;
+    let holds = |known: &&InstanceType| {
+        i64::from(known.vcpus) * 1_000 >= cpu && (i64::from(known.memory_gib) << 30) >= memory / 1_000
+    };
     let price = |known: &&InstanceType| known.on_demand_usd_per_hour;
     let cheapest = |found: &mut dyn Iterator<Item = &'static InstanceType>| {
         found.min_by(|a, b| price(a).total_cmp(&price(b)))
     };
     let any = || cheapest(&mut instance_types().iter().filter(|known| known.gpus > 0));
-    cheapest(&mut instance_types().iter().filter(has)).or_else(any).expect("there are types with GPUs")
+    cheapest(&mut instance_types().iter().filter(has).filter(holds))
+        .or_else(|| cheapest(&mut instance_types().iter().filter(has)))
+        .or_else(any)
+        .expect("there are types with GPUs")
 }
 
 /// Says how many nodes a pool may have: room for all replicas that the controllers may ask for.

@@ -26,6 +26,8 @@ pub(super) struct Server {
     /// What it wants of its nodes.
     pub selector: Vec<(String, String)>,
     pub profile: Option<Profile>,
+    /// What a replica requests together: thousandths of cores and of bytes.
+    pub requests: (i64, i64),
     head: Vec<Keyed>,
     cpu: Option<Keyed>,
     memory: Option<Keyed>,
@@ -178,6 +180,7 @@ impl Server {
             replicas: 1,
             selector: Vec::new(),
             profile: None,
+            requests: (0, 0),
             head: Vec::new(),
             cpu: None,
             memory: None,
@@ -212,6 +215,7 @@ impl Server {
                 let read = object.read("--model");
                 (quoted(&profile.model.name), profile.origin(&format!("{named_model:?}"), read))
             }),
+            requests: (sum(&amounts(object, "cpu")), sum(&amounts(object, "memory"))),
             head: lifecycle(object),
             cpu: request(object, "cpu"),
             memory: request(object, "memory"),
@@ -437,26 +441,35 @@ fn lifecycle(object: &Object<'_>) -> Vec<Keyed> {
     keys
 }
 
-/// What all containers request together.
-fn request(object: &Object<'_>, resource: &str) -> Option<Keyed> {
+/// What each container requests that requests any; nothing if one of them cannot be read.
+fn amounts(object: &Object<'_>, resource: &str) -> Vec<Quantity> {
     let asked = |container: &Node| {
         let of = |kind| at(container, &["resources", kind, resource]).and_then(scalar);
         of("requests").or_else(|| of("limits"))
     };
     let texts: Vec<String> = containers(object).iter().filter_map(asked).collect();
-    let amounts: Vec<Quantity> = texts.iter().map(|text| text.parse().ok()).collect::<Option<_>>()?;
+    texts.iter().map(|text| text.parse().ok()).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// Thousandths of all together.
+fn sum(amounts: &[Quantity]) -> i64 {
+    amounts.iter().map(|amount| amount.milli_value()).fold(0, i64::saturating_add)
+}
+
+/// What all containers request together.
+fn request(object: &Object<'_>, resource: &str) -> Option<Keyed> {
+    let amounts = amounts(object, resource);
     let field = format!("resources.requests.{resource}");
-    let (sum, origin) = match amounts.as_slice() {
+    let (total, origin) = match amounts.as_slice() {
         [] => return None,
         [one] => (*one, object.read(&field)),
         several => {
-            let sum = several.iter().map(|amount| amount.milli_value()).fold(0i64, i64::saturating_add);
-            (Quantity::from_milli(sum), inferred(format!("the sum of {field} of its containers")))
+            (Quantity::from_milli(sum(several)), inferred(format!("the sum of {field} of its containers")))
         }
     };
     let text = match resource {
-        "memory" => Bytes(u64::try_from(sum.value()).ok()?).to_string(),
-        _ => format!("{}m", sum.milli_value()),
+        "memory" => Bytes(u64::try_from(total.value()).ok()?).to_string(),
+        _ => format!("{}m", total.milli_value()),
     };
     Some((format!("{resource}: {text}"), origin))
 }

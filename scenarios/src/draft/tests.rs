@@ -112,6 +112,20 @@ fn a_dump_becomes_a_scenario_with_all_its_parts() {
 }
 
 #[test]
+fn a_guessed_node_has_room_for_what_a_replica_requests() {
+    let mut dump = dump();
+    let items = dump["items"].as_array_mut().expect("a list");
+    items.retain(|item| item["kind"] == "Deployment");
+    items[0]["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"] =
+        json!({"cpu": "7", "memory": "48Gi"});
+    let text = dump.to_string();
+    let draft = drafted(&text);
+    assert!(draft.text.contains("cpu: 7"), "{}", draft.text);
+    assert!(!draft.text.contains("without its requests"), "{}", draft.text);
+    scenario(&draft, &text);
+}
+
+#[test]
 fn every_value_says_where_it_is_from() {
     let draft = drafted(&dump().to_string());
     let bare: Vec<&str> = draft
