@@ -20,59 +20,45 @@ impl Entry {
     }
 }
 
+/// Files of the library, each by its name: the path without this end.
+macro_rules! entries {
+    ($end:literal: $($name:literal),+ $(,)?) => {
+        [$(Entry { name: $name, text: include_str!(concat!("../library/", $name, $end)) }),+]
+    };
+}
+
 /// All of them. The first is the one that runs when no scenario is named.
-pub const LIBRARY: [Entry; 17] = [
-    Entry { name: "quickstart", text: include_str!("../library/quickstart.yaml") },
-    Entry { name: "chat-steady", text: include_str!("../library/chat-steady.yaml") },
-    Entry { name: "flash-crowd", text: include_str!("../library/flash-crowd.yaml") },
-    Entry { name: "retry-storm", text: include_str!("../library/retry-storm.yaml") },
-    Entry { name: "mixed-fleet", text: include_str!("../library/mixed-fleet.yaml") },
-    Entry { name: "rollout-at-peak", text: include_str!("../library/rollout-at-peak.yaml") },
-    Entry { name: "diurnal-week", text: include_str!("../library/diurnal-week.yaml") },
-    Entry { name: "scale-to-zero", text: include_str!("../library/scale-to-zero.yaml") },
-    Entry { name: "registry-crawl", text: include_str!("../library/registry-crawl.yaml") },
-    Entry { name: "stock-out", text: include_str!("../library/stock-out.yaml") },
-    Entry { name: "spot-reclaim", text: include_str!("../library/spot-reclaim.yaml") },
-    Entry { name: "zone-outage", text: include_str!("../library/zone-outage.yaml") },
-    Entry { name: "incident-cooldown", text: include_str!("../library/incident-cooldown.yaml") },
-    Entry {
-        name: "incident-gpu-utilization",
-        text: include_str!("../library/incident-gpu-utilization.yaml"),
-    },
-    Entry { name: "incident-tolerance", text: include_str!("../library/incident-tolerance.yaml") },
-    Entry { name: "incident-failing-metric", text: include_str!("../library/incident-failing-metric.yaml") },
-    Entry { name: "incident-empty-answer", text: include_str!("../library/incident-empty-answer.yaml") },
+pub const LIBRARY: [Entry; 17] = entries![".yaml":
+    "quickstart",
+    "chat-steady",
+    "flash-crowd",
+    "retry-storm",
+    "mixed-fleet",
+    "rollout-at-peak",
+    "diurnal-week",
+    "scale-to-zero",
+    "registry-crawl",
+    "stock-out",
+    "spot-reclaim",
+    "zone-outage",
+    "incident-cooldown",
+    "incident-gpu-utilization",
+    "incident-tolerance",
+    "incident-failing-metric",
+    "incident-empty-answer",
 ];
 
 /// The manifests that its scenarios name, by their paths beside them.
-pub const MANIFESTS: [Entry; 9] = [
-    Entry { name: "manifests/keda-hasty.yaml", text: include_str!("../library/manifests/keda-hasty.yaml") },
-    Entry {
-        name: "manifests/keda-patient.yaml",
-        text: include_str!("../library/manifests/keda-patient.yaml"),
-    },
-    Entry {
-        name: "manifests/hpa-gpu-utilization.yaml",
-        text: include_str!("../library/manifests/hpa-gpu-utilization.yaml"),
-    },
-    Entry { name: "manifests/hpa-running.yaml", text: include_str!("../library/manifests/hpa-running.yaml") },
-    Entry {
-        name: "manifests/hpa-full-servers.yaml",
-        text: include_str!("../library/manifests/hpa-full-servers.yaml"),
-    },
-    Entry {
-        name: "manifests/hpa-own-tolerance.yaml",
-        text: include_str!("../library/manifests/hpa-own-tolerance.yaml"),
-    },
-    Entry {
-        name: "manifests/hpa-two-metrics.yaml",
-        text: include_str!("../library/manifests/hpa-two-metrics.yaml"),
-    },
-    Entry {
-        name: "manifests/keda-empty-is-zero.yaml",
-        text: include_str!("../library/manifests/keda-empty-is-zero.yaml"),
-    },
-    Entry { name: "manifests/keda-strict.yaml", text: include_str!("../library/manifests/keda-strict.yaml") },
+pub const MANIFESTS: [Entry; 9] = entries!["":
+    "manifests/keda-hasty.yaml",
+    "manifests/keda-patient.yaml",
+    "manifests/hpa-gpu-utilization.yaml",
+    "manifests/hpa-running.yaml",
+    "manifests/hpa-full-servers.yaml",
+    "manifests/hpa-own-tolerance.yaml",
+    "manifests/hpa-two-metrics.yaml",
+    "manifests/keda-empty-is-zero.yaml",
+    "manifests/keda-strict.yaml",
 ];
 
 /// The manifest at this path beside the scenarios.

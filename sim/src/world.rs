@@ -15,7 +15,9 @@
 //! | `failures`, `halted` | nodes fail, and what is left of their replicas |
 //! | `start_up` | the stages of a replica's start |
 //! | `load` | load as it is reported to controllers |
-//! | `measure` | scrapes, windows, figures of the fleet |
+//! | `scrapes` | exporters are read, the metrics-server looks |
+//! | `measure` | windows of the timeline, and what is counted |
+//! | `figures` | figures of the fleet at the end |
 //! | `plant` | what controllers see and do |
 //! | `replacement` | nodes that come in place of others |
 //! | `run` | a run from start to record, with snapshots |
@@ -24,6 +26,7 @@ mod drains;
 mod engines;
 pub mod event;
 mod failures;
+mod figures;
 mod fleet_events;
 mod gateway;
 mod halted;
@@ -36,6 +39,7 @@ mod replacement;
 pub mod replica;
 mod routing;
 pub mod run;
+mod scrapes;
 pub mod settings;
 mod start_up;
 

@@ -1,26 +1,15 @@
-//! Scrapes, windows of the timeline, and the figures of the fleet.
+//! Windows of the timeline, and what is counted from them to the figures of the end.
 
-use scaletwin_core::control::{SignalScope, signal};
-use scaletwin_core::record::{
-    CapacityRow, ColdStarts, DeploymentSummary, Elasticity, Extent, FleetFigures, Histogram, LatencySummary,
-    NodePoolSummary, PoolRow, ReplicaStates, TimeAverage,
-};
-use scaletwin_core::units::{Span, Time};
+use scaletwin_core::record::{CapacityRow, Histogram, PoolRow, ReplicaStates, TimeAverage};
+use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
 use super::World;
 use super::event::Event;
 use super::replica::{Engine, Serving};
-use super::settings::{EngineSettings, GpuSettings};
+use super::settings::EngineSettings;
 use super::start_up::StageMeter;
-use crate::cluster::entities::ReplicaId;
 use crate::engine::{Calendar, Phase};
-use crate::scrape::exporter::front::{self, Front};
-use crate::scrape::exporter::{Exposed, GpuFigures, LlmServer, from_start, values};
-use crate::scrape::history::{SeriesKey, Subject};
-use crate::scrape::metrics_server::Usage;
-use crate::scrape::signals::ScrapedSeries;
-use crate::serving::continuous::replica::Work;
 
 /// What is counted of a deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,15 +19,15 @@ pub(super) struct DeploymentMeter {
     /// The integrals of both at the start of the window. Below 0 after a warm-up that ended within it.
     pub window: (i128, i128),
     /// For how long replicas that are gone have worked, nanoseconds.
-    busy_gone: u128,
+    pub(super) busy_gone: u128,
     /// For how long all had worked at the start of the window.
-    busy_before: u128,
-    scale_ups: u64,
-    scale_downs: u64,
-    cold_starts: Histogram,
+    pub(super) busy_before: u128,
+    pub(super) scale_ups: u64,
+    pub(super) scale_downs: u64,
+    pub(super) cold_starts: Histogram,
     pub stages: StageMeter,
-    scale_up_latency: Histogram,
-    preemptions: u64,
+    pub(super) scale_up_latency: Histogram,
+    pub(super) preemptions: u64,
 }
 
 impl DeploymentMeter {
@@ -143,189 +132,6 @@ impl World {
 
     // ---- scrapes ----
 
-    /// Plans the scrapes of a replica, if anybody looks at its exporters.
-    pub(super) fn plan_scrapes_of(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
-        if self.board.series().is_empty() {
-            return;
-        }
-        let interval = self.settings.scrape.interval;
-        let Some(serving) = self.state.replicas.get(id) else { return };
-        let luck = self.luck.scrape[serving.deployment as usize];
-        // Prometheus spreads its targets over the interval, each on a grid of its own.
-        let offset = Span::from_nanos(luck.entity(u64::from(serving.ordinal)).below(interval.as_nanos()));
-        let next = next_on_grid(calendar.now(), offset, interval);
-        calendar.at(next, Phase::Scrape, Event::Scrape(id));
-    }
-
-    /// A replica's exporters are scraped.
-    pub(super) fn scrape_replica(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
-        let now = calendar.now();
-        let Some(slot) = self.state.replicas.slot_of(id) else { return };
-        if self.state.replicas.at(slot).halted().is_some() {
-            return self.end_series(id, now);
-        }
-        self.advance(slot, calendar);
-        let serving = self.state.replicas.at(slot);
-        let model = &self.settings.deployments[serving.deployment as usize];
-        let limit = slots_of(&model.engine);
-        let engine = match &serving.engine {
-            Engine::Continuous(replica) => {
-                let server = match &model.engine {
-                    EngineSettings::Continuous { server, .. } => *server,
-                    _ => LlmServer::Vllm,
-                };
-                Some((server, replica.gauges(), replica.work(), replica.scheduler().counters()))
-            }
-            Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => None,
-        };
-        let batches = match &serving.engine {
-            Engine::Dynamic(replica) => Some((replica.waiting() as u64, replica.work())),
-            Engine::Continuous(_) | Engine::Slots(_) | Engine::Halted(_) => None,
-        };
-        let exposed = Exposed {
-            counters: &serving.counters,
-            engine,
-            batches,
-            outstanding: serving.outstanding,
-            cpu_seconds: serving.cpu_core_nanos(now, limit, &model.usage) as f64 / 1e9,
-            memory_bytes: serving.memory_bytes(&model.usage) as f64,
-            gpu: model.usage.gpu.as_ref().map(|gpu| gpu_figures(gpu, serving, now)),
-        };
-        let mut samples = Vec::new();
-        for (series, scraped) in (0u16..).zip(self.board.series()) {
-            // A server answers only once it is ready; the node's own exporters know its container from the start.
-            let has_container = serving.started <= now && from_start(&scraped.name);
-            if !(serving.ready || serving.draining || has_container) {
-                continue;
-            }
-            for (variant, value) in (0u16..).zip(values(&scraped.name, &exposed)) {
-                samples.push((SeriesKey { subject: Subject::Replica(id.0), series, variant }, value));
-            }
-        }
-        let serving = self.state.replicas.at(slot);
-        let work = match &serving.engine {
-            Engine::Continuous(replica) => replica.work(),
-            Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => Work::default(),
-        };
-        serving.scraped = (now, work, serving.engine.busy_nanos(now, 1).0);
-        for (key, value) in samples {
-            self.state.history.push(key, now, value);
-        }
-        calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::Scrape(id));
-    }
-
-    /// A replica's exporters answer no more: its series end.
-    pub(super) fn end_series(&mut self, id: ReplicaId, now: Time) {
-        match self.labels_of(id).filter(|_| self.board.has_queries()) {
-            Some(labels) => self.state.history.end(labels, now),
-            None => self.state.history.forget(Subject::Replica(id.0)),
-        }
-    }
-
-    /// Brings a replica's counters to the present.
-    fn advance(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
-            replica.advance_to(calendar.now(), &mut self.happened);
-            self.take_happened(slot, calendar);
-        }
-    }
-
-    /// kube-state-metrics, what stands before the replicas, and controllers that publish signals are scraped.
-    pub(super) fn scrape_deployments(&mut self, calendar: &mut Calendar<Event>) {
-        let now = calendar.now();
-        for place in 0..self.settings.deployments.len() {
-            self.scrape_front(place, calendar);
-            let view = self.fleet.target_view(place);
-            let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
-            for (series, scraped) in (0u16..).zip(self.board.series()) {
-                let value = match scraped.name.as_str() {
-                    "kube_deployment_spec_replicas" => f64::from(view.spec_replicas),
-                    "kube_deployment_status_replicas" => f64::from(view.status_replicas),
-                    "kube_deployment_status_replicas_ready" => f64::from(view.ready_replicas),
-                    "interceptor_pending_request_count" => self.pending_requests(place) as f64,
-                    published => match self.published_of(published, place) {
-                        Some(value) => value,
-                        None => continue,
-                    },
-                };
-                self.state.history.push(SeriesKey { subject, series, variant: 0 }, now, value);
-            }
-        }
-        calendar.at(now + self.settings.scrape.interval, Phase::Scrape, Event::ScrapeDeployments);
-    }
-
-    /// The exporters before a service are scraped: their series are those of its first deployment.
-    fn scrape_front(&mut self, place: usize, calendar: &mut Calendar<Event>) {
-        let of_service =
-            |series: &ScrapedSeries| signal(&series.name).is_some_and(|of| of.scope == SignalScope::Service);
-        let wanted = self.board.series().iter().any(of_service);
-        let Some(service) = self.first_of_service(place).filter(|_| wanted) else { return };
-        for slot in self.state.replicas.slots() {
-            self.advance(slot, calendar);
-        }
-        let state = &self.state.services[service];
-        let serves = |serving: &&Serving| {
-            serving.ready
-                && self.settings.deployments[serving.deployment as usize].settings.service == service
-        };
-        let ready: Vec<&Serving> = self.state.replicas.iter().filter(serves).collect();
-        let front = Front {
-            arrived: state.serial,
-            under_way: state.population.value(),
-            held: state.queue.len() as u64,
-            counters: &state.front,
-            ready: ready.len() as u64,
-            means: means(&ready),
-        };
-        let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
-        for (series, scraped) in (0u16..).zip(self.board.series()) {
-            if of_service(scraped) {
-                for (variant, value) in (0u16..).zip(front::values(&scraped.name, &front)) {
-                    self.state.history.push(SeriesKey { subject, series, variant }, calendar.now(), value);
-                }
-            }
-        }
-    }
-
-    /// The service of a deployment, if it is the first one of it.
-    fn first_of_service(&self, place: usize) -> Option<usize> {
-        let service = self.settings.deployments[place].settings.service;
-        let first = self.settings.deployments.iter().position(|model| model.settings.service == service);
-        (first == Some(place)).then_some(service)
-    }
-
-    /// Requests of a deployment: those in its replicas, and for the first one of its service those held at the gateway.
-    fn pending_requests(&self, place: usize) -> u64 {
-        let held = self.first_of_service(place).map_or(0, |service| self.state.services[service].queue.len());
-        let held = held as u64;
-        let replicas = self.state.replicas.iter().filter(|serving| serving.deployment as usize == place);
-        held + replicas.map(|serving| serving.outstanding).sum::<u64>()
-    }
-
-    /// The metrics-server asks the kubelets.
-    pub(super) fn metrics_server_looks(&mut self, calendar: &mut Calendar<Event>) {
-        let now = calendar.now();
-        let usages: Vec<(u32, Usage)> = self
-            .state
-            .replicas
-            .iter()
-            .filter(|serving| serving.started <= now && serving.halted().is_none())
-            .map(|serving| {
-                let model = &self.settings.deployments[serving.deployment as usize];
-                let limit = slots_of(&model.engine);
-                let usage = Usage {
-                    at: now,
-                    started: serving.started,
-                    cpu_core_nanos: serving.cpu_core_nanos(now, limit, &model.usage),
-                    memory_bytes: serving.memory_bytes(&model.usage),
-                };
-                (serving.id.0, usage)
-            })
-            .collect();
-        self.state.metrics_server.look(usages.into_iter());
-        calendar.at(now + self.settings.metrics_resolution, Phase::Scrape, Event::Look);
-    }
-
     // ---- windows and the warm-up ----
 
     /// A window of the timeline ends.
@@ -342,7 +148,7 @@ impl World {
     }
 
     /// Notes the capacity since the start of the window.
-    fn note_window(&mut self, now: Time) {
+    pub(super) fn note_window(&mut self, now: Time) {
         let length = now.since(self.state.window_start).as_nanos();
         if length == 0 {
             return;
@@ -444,7 +250,7 @@ impl World {
     }
 
     /// What all nodes have cost up to `now`, dollars, if every pool has a price.
-    fn spent(&self, now: Time) -> Option<f64> {
+    pub(super) fn spent(&self, now: Time) -> Option<f64> {
         let accounts = self.fleet.accounts();
         let costs: Option<Vec<f64>> = accounts.iter().map(|account| account.cost(now)).collect();
         costs.filter(|costs| !costs.is_empty()).map(|costs| costs.iter().sum())
@@ -459,7 +265,7 @@ impl World {
     }
 
     /// Forgets all figures before `now`.
-    fn begin_to_count(&mut self, now: Time) {
+    pub(super) fn begin_to_count(&mut self, now: Time) {
         for slot in self.state.replicas.slots() {
             let serving = self.state.replicas.at(slot);
             serving.busy_before = serving.engine.busy_nanos(now, 1).0;
@@ -482,147 +288,22 @@ impl World {
 
     // ---- the end ----
 
-    /// What the fleet adds to the summary of a run that ends at `now`.
-    pub(super) fn figures(&mut self, now: Time) -> FleetFigures {
-        self.note_window(now);
-        if !self.state.measuring {
-            self.begin_to_count(now);
-        }
-        for slot in self.state.replicas.slots() {
-            let serving = self.state.replicas.at(slot).clone();
-            self.note_departure(&serving, now);
-        }
-        let priced = self.priced();
-        let services = (0..self.settings.services.len()).map(|service| {
-            let deployments: Vec<DeploymentSummary> = (0..self.settings.deployments.len())
-                .filter(|place| self.settings.deployments[*place].settings.service == service)
-                .map(|place| self.deployment_summary(place, now, priced))
-                .collect();
-            let cost = deployments.iter().map(|deployment| deployment.cost_usd).sum::<Option<f64>>();
-            (deployments, cost.filter(|_| priced))
-        });
-        let services = services.collect();
-        let node_pools: Vec<NodePoolSummary> =
-            (0..self.fleet.accounts().len()).map(|place| self.pool_summary(place, now)).collect();
-        let total: Option<f64> = node_pools.iter().map(|pool| pool.cost_usd).sum();
-        let energy_kwh: Option<f64> = node_pools.iter().map(|pool| pool.energy_kwh).sum();
-        let energy_kwh = energy_kwh.filter(|_| !node_pools.is_empty());
-        let held: f64 = (0..self.settings.deployments.len()).map(|place| self.held_cost(place, now)).sum();
-        FleetFigures {
-            services,
-            node_pools,
-            cost: total.filter(|_| priced).map(|total| (total, (total - held).max(0.0))),
-            not_modelled: self.not_modelled(priced, energy_kwh.is_some()),
-            energy_kwh,
-        }
-    }
-
     /// Whether every pool has a price.
-    fn priced(&self) -> bool {
+    pub(super) fn priced(&self) -> bool {
         let pools = self.fleet.accounts().len();
         pools > 0 && (0..pools).all(|place| self.fleet.pool(place).1.terms.usd_per_hour.is_some())
     }
 
-    fn not_modelled(&self, priced: bool, powered: bool) -> Vec<String> {
-        let mut names = Vec::new();
-        if !powered {
-            names.push("energy_kwh");
-        }
-        let capacities = &self.settings.capacities;
-        if capacities.is_empty() || capacities.iter().any(Option::is_none) {
-            names.push("services[].deployments[].elasticity");
-        }
-        if (0..self.fleet.accounts().len()).any(|place| self.fleet.pool(place).1.spot.is_none()) {
-            names.push("node_pools[].interruptions");
-        }
-        if !priced {
-            names.push("cost");
-        }
-        names.into_iter().map(str::to_owned).collect()
-    }
-
     /// The cost of the node time that a deployment held.
-    fn held_cost(&self, deployment: usize, now: Time) -> f64 {
+    pub(super) fn held_cost(&self, deployment: usize, now: Time) -> f64 {
         self.fleet.accounts().iter().map(|account| account.held_cost(deployment, now)).sum()
     }
 
-    /// How well the replicas of a deployment followed demand, if its capacity is known.
-    fn elasticity(&self, place: usize, now: Time) -> Option<Elasticity> {
-        let capacity = self.settings.capacities.get(place).copied().flatten()?;
-        let service = self.settings.deployments[place].settings.service;
-        Elasticity::of(&self.state.recorder.provisions(service, capacity, now), capacity)
-    }
-
-    fn deployment_summary(&self, place: usize, now: Time, priced: bool) -> DeploymentSummary {
-        let model = &self.settings.deployments[place];
-        let meter = &self.state.deployments[place];
-        let seconds = |value: Option<u64>| value.map(|value| value as f64 / 1e9);
-        let batches = matches!(model.engine, EngineSettings::Continuous { .. });
-        DeploymentSummary {
-            name: model.settings.name.clone(),
-            cluster: model
-                .settings
-                .cluster
-                .map_or(String::new(), |cluster| self.settings.clusters[cluster].name.clone()),
-            role: model.settings.role.clone(),
-            replicas: Extent { mean: meter.ready.mean(now), min: meter.ready.min(), max: meter.ready.max() },
-            cold_starts: ColdStarts {
-                count: meter.cold_starts.count(),
-                mean_seconds: meter.cold_starts.mean().map(|mean| mean / 1e9),
-                p95_seconds: seconds(meter.cold_starts.quantile(0.95)),
-                stages: meter.stages.summary(),
-            },
-            scale_ups: meter.scale_ups,
-            scale_downs: meter.scale_downs,
-            scale_up_latency_seconds: LatencySummary::of(&meter.scale_up_latency, 1e9, 0),
-            preemptions: batches.then_some(meter.preemptions),
-            elasticity: self.elasticity(place, now),
-            cost_usd: priced.then(|| self.held_cost(place, now)),
-        }
-    }
-
     /// Whether something makes nodes of a pool fail.
-    fn may_fail(&self, place: usize) -> bool {
+    pub(super) fn may_fail(&self, place: usize) -> bool {
         let (cluster, pool) = (self.fleet.cluster_of_pool(place), self.fleet.pool(place).1);
         pool.failures.is_some() || self.settings.outages.iter().any(|outage| outage.is_of(cluster, pool))
     }
-
-    fn pool_summary(&self, place: usize, now: Time) -> NodePoolSummary {
-        let (cluster, pool) = self.fleet.pool(place);
-        let billed = self.fleet.accounts()[place].billed_nanos(now) as f64;
-        let hours = billed / 3.6e12;
-        let gpus = pool.allocatable.gpu_milli as f64 / 1e3;
-        NodePoolSummary {
-            cluster: cluster.to_owned(),
-            name: pool.name.clone(),
-            instance_type: pool.instance_type.clone(),
-            capacity_type: pool.capacity_type,
-            node_hours: hours,
-            gpu_hours: hours * gpus,
-            cost_usd: self.fleet.accounts()[place].cost(now),
-            failures: self.may_fail(place).then(|| self.fleet.accounts()[place].failures()),
-            interruptions: pool.spot.as_ref().map(|_| self.fleet.accounts()[place].interruptions()),
-            energy_kwh: pool.power.map(|power| {
-                let cores = pool.whole().cpu_milli as f64 / 1e3;
-                let (cpu, gpu) = (self.state.cpu_used[place] as f64, self.state.gpu_busy[place] as f64);
-                power.energy_kwh(billed / 1e9, (cpu / 1e9, cores), (gpu / 1e9, gpus))
-            }),
-            gpu_busy_share: (billed * gpus > 0.0)
-                .then(|| self.state.gpu_busy[place] as f64 / (billed * gpus)),
-        }
-    }
-}
-
-/// The means over replicas that batch continuously, if there are any: running, waiting, share of KV cache.
-fn means(ready: &[&Serving]) -> Option<[f64; 3]> {
-    let gauges = ready.iter().filter_map(|serving| match &serving.engine {
-        Engine::Continuous(replica) => Some(replica.gauges()),
-        Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => None,
-    });
-    let each: Vec<[f64; 3]> =
-        gauges.map(|gauges| [gauges.running as f64, gauges.waiting as f64, gauges.kv_used_share]).collect();
-    let mean = |at: usize| each.iter().map(|gauges| gauges[at]).sum::<f64>() / each.len() as f64;
-    (!each.is_empty()).then(|| [mean(0), mean(1), mean(2)])
 }
 
 /// The slots of an engine, for the share of them in use.
@@ -632,41 +313,4 @@ pub(super) fn slots_of(engine: &EngineSettings) -> u32 {
         EngineSettings::Dynamic { config, .. } => config.instances,
         EngineSettings::Continuous { .. } => 1,
     }
-}
-
-/// What a replica's GPUs did since the last scrape.
-fn gpu_figures(gpu: &GpuSettings, serving: &Serving, now: Time) -> GpuFigures {
-    let (since, before, busy_before) = serving.scraped;
-    let span = now.since(since).as_secs_f64().max(1e-9);
-    let busy = (serving.engine.busy_nanos(now, 1).0 - busy_before) as f64 / 1e9 / span;
-    let work = match &serving.engine {
-        Engine::Continuous(replica) => replica.work(),
-        Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => Work::default(),
-    };
-    let since = |after: u64, before: u64| (after - before) as f64;
-    let tokens =
-        since(work.prefill_tokens + work.decode_tokens, before.prefill_tokens + before.decode_tokens);
-    let attended =
-        since(work.prefill_attention + work.decode_context, before.prefill_attention + before.decode_context);
-    let context = since(work.decode_context, before.decode_context);
-    let steps = since(work.steps, before.steps);
-    let tensor = gpu.cost.map(|cost| {
-        (cost.flops_per_token * tokens + cost.flops_per_attended * attended) / cost.peak_flops / span
-    });
-    let memory = gpu.cost.map(|cost| {
-        (cost.bytes_per_step * steps + cost.bytes_per_context_token * context) / cost.peak_bytes / span
-    });
-    GpuFigures {
-        busy_share: busy.min(1.0),
-        tensor_share: tensor.map(|share| share.min(1.0)),
-        memory_share: memory.map(|share| share.min(1.0)),
-        memory_mib: gpu.memory_mib,
-        used_mib: if serving.ready || serving.draining { gpu.reserved_mib } else { 0.0 },
-    }
-}
-
-/// The first instant not before `now` on the grid of `offset` and `interval`.
-pub(super) fn next_on_grid(now: Time, offset: Span, interval: Span) -> Time {
-    let behind = now.since(Time::ZERO + offset).as_nanos();
-    Time::ZERO + offset + interval * behind.div_ceil(interval.as_nanos())
 }
