@@ -137,6 +137,7 @@ impl World {
     /// A window of the timeline ends.
     pub(super) fn window_ends(&mut self, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
+        self.advance_each(calendar);
         self.note_window(now);
         self.check_engines();
         calendar.at(now + self.settings.window, Phase::Scrape, Event::Window);
@@ -258,9 +259,7 @@ impl World {
 
     /// From now on it counts.
     pub(super) fn warm_up_is_over(&mut self, calendar: &mut Calendar<Event>) {
-        for slot in self.state.replicas.slots() {
-            self.advance(slot, calendar);
-        }
+        self.advance_each(calendar);
         self.begin_to_count(calendar.now());
     }
 

@@ -105,6 +105,13 @@ impl World {
         }
     }
 
+    /// Brings all replicas' counters to the present.
+    pub(super) fn advance_each(&mut self, calendar: &mut Calendar<Event>) {
+        for slot in self.state.replicas.slots() {
+            self.advance(slot, calendar);
+        }
+    }
+
     /// kube-state-metrics, what stands before the replicas, and controllers that publish signals are scraped.
     pub(super) fn scrape_deployments(&mut self, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
