@@ -154,14 +154,12 @@ impl Group {
         self.finishing.peek().is_some_and(|Reverse((at, ..))| *at <= clock)
     }
 
-    /// Takes the members whose last step is that of `clock`, in the order of their tickets.
-    pub fn take_finishing(&mut self, clock: u64, sequences: &Sequences) -> Vec<Key> {
-        let mut keys = Vec::new();
-        while self.may_finish_by(clock) && self.next_finish(sequences) == Some(clock) {
-            let Some(Reverse((_, _, key))) = self.finishing.pop() else { break };
-            keys.push(key);
+    /// Takes the next of the members whose last step is that of `clock`, in the order of their tickets.
+    pub fn take_finishing(&mut self, clock: u64, sequences: &Sequences) -> Option<Key> {
+        if !self.may_finish_by(clock) || self.next_finish(sequences) != Some(clock) {
+            return None;
         }
-        keys
+        self.finishing.pop().map(|Reverse((_, _, key))| key)
     }
 
     /// How many members need a block in the step `ahead` steps after the next one.

@@ -47,8 +47,8 @@ struct Plan {
     increase: Femtos,
     /// How many steps; all but the last are quiet.
     steps: u64,
-    /// The shape of the step that ends first.
-    shape: StepShape,
+    /// How long one more step takes after these, which is in flight already, if nobody sees the end of the last of them.
+    tail: Option<Femtos>,
 }
 
 /// What the engine shows of itself after each step.
@@ -93,6 +93,21 @@ impl Work {
 }
 
 impl Plan {
+    /// A plan of one step.
+    fn single(first: Femtos) -> Plan {
+        Plan { first, second: first, increase: Femtos(0), steps: 1, tail: None }
+    }
+
+    /// Whether it ends with the step under way.
+    fn is_single(&self) -> bool {
+        self.steps == 1 && self.tail.is_none()
+    }
+
+    /// The end of its last step after the last boundary.
+    fn length(&self) -> Femtos {
+        Femtos(self.end(self.steps) + self.tail.map_or(0, |tail| tail.0))
+    }
+
     /// The end of step `steps` (1 is the first) after the last boundary.
     fn end(&self, steps: u64) -> u64 {
         let later = steps - 1;
@@ -129,7 +144,7 @@ impl Plan {
             second: Femtos(first + self.increase.0),
             increase: self.increase,
             steps: self.steps - steps,
-            shape: self.shape.after(steps),
+            tail: self.tail,
         }
     }
 }
@@ -179,7 +194,7 @@ impl ContinuousReplica {
     #[must_use]
     pub fn next_event(&self) -> Option<Time> {
         let plan = self.plan.as_ref()?;
-        Some(self.boundaries.0.after(Femtos(plan.end(plan.steps))).ceil())
+        Some(self.boundaries.0.after(plan.length()).ceil())
     }
 
     /// Takes a request in at `now`. It is looked at when the present step ends, or, if none is under way, by the next
@@ -225,27 +240,44 @@ impl ContinuousReplica {
             self.advance_to(before, happened);
         }
         let Some(plan) = &mut self.plan else { return };
-        if plan.steps > 1 {
-            plan.steps = 1;
+        if !plan.is_single() {
+            (plan.steps, plan.tail) = (1, None);
             if self.boundaries.0.after(plan.first).ceil() == now {
                 self.complete(happened);
             }
         }
     }
 
-    /// Takes the quiet steps that are over by `now`. What it shows of itself is then that of `now`.
+    /// Takes the steps that are over by `now` and whose end nobody sees. What it shows of itself is then that of `now`.
     pub fn advance_to(&mut self, now: Time, happened: &mut Vec<Happened>) {
-        let Some(plan) = self.plan.filter(|plan| plan.steps > 1) else { return };
+        let Some(plan) = self.plan.filter(|plan| !plan.is_single()) else { return };
         let Some(span) = self.boundaries.0.until(now) else { return };
-        let steps = plan.ends_within(span).min(plan.steps - 1);
-        self.take_quiet(plan, steps, happened);
+        let steps = plan.ends_within(span);
+        match plan.tail {
+            Some(tail) if steps == plan.steps => self.take_silent(plan, tail, happened),
+            _ => self.take_quiet(plan, steps.min(plan.steps - 1), happened),
+        }
+    }
+
+    /// Takes all steps of a plan but its tail.
+    fn take_silent(&mut self, plan: Plan, tail: Femtos, happened: &mut Vec<Happened>) {
+        self.take_quiet(plan, plan.steps - 1, happened);
+        self.end_step(happened);
+        let now = self.boundaries.0.ceil();
+        while let Some((_, key)) = self.inbox.pop_front_if(|(came, _)| *came <= now) {
+            self.scheduler.enqueue(key);
+        }
+        let goes_on = self.fill(happened);
+        debug_assert!(goes_on, "the tail is in flight");
+        self.plan = Some(Plan::single(tail));
     }
 
     fn take_quiet(&mut self, plan: Plan, steps: u64, happened: &mut Vec<Happened>) {
         if steps == 0 {
             return;
         }
-        let sequences = u64::from(plan.shape.decode_sequences);
+        let [shape, next] = self.scheduler.coming();
+        let sequences = u64::from(self.scheduler.steady());
         note_gaps(happened, plan.first, Femtos(0), 1, sequences);
         if steps > 1 {
             note_gaps(happened, plan.second, plan.increase, steps - 1, sequences);
@@ -255,7 +287,8 @@ impl ContinuousReplica {
         let last = start.after(Femtos(plan.end(steps)));
         self.boundaries = (last, before);
         self.scheduler.take_quiet_steps(steps, last.as_femtos());
-        self.work.add(&plan.shape, steps);
+        self.work.add(&shape, 1);
+        self.work.add(&next, steps - 1);
         self.work.generated_tokens += steps * sequences;
         self.published_directly = false;
         self.plan = Some(plan.after(steps));
@@ -265,19 +298,28 @@ impl ContinuousReplica {
     /// same instant.
     pub fn complete(&mut self, happened: &mut Vec<Happened>) {
         let Some(plan) = self.plan else { return };
-        self.take_quiet(plan, plan.steps - 1, happened);
+        match plan.tail {
+            Some(tail) => self.take_silent(plan, tail, happened),
+            None => self.take_quiet(plan, plan.steps - 1, happened),
+        }
+        self.end_step(happened);
+    }
+
+    /// The step under way ends, its tokens come back.
+    fn end_step(&mut self, happened: &mut Vec<Happened>) {
         let Some(plan) = self.plan.take() else { return };
         let now = self.boundaries.0.after(plan.first);
         for key in std::mem::take(&mut self.given_up) {
             self.take_out(key);
         }
         self.boundaries = (now, self.boundaries.0);
+        let [shape, _] = self.scheduler.coming();
         let mut outputs = std::mem::take(&mut self.outputs);
         let steady = self.scheduler.update(now.as_femtos(), &mut outputs);
         if steady > 0 {
             note_gaps(happened, plan.first, Femtos(0), 1, u64::from(steady));
         }
-        self.work.add(&plan.shape, 1);
+        self.work.add(&shape, 1);
         self.work.generated_tokens += u64::from(steady);
         for output in outputs.drain(..) {
             self.note(output, now, happened);
@@ -362,21 +404,23 @@ impl ContinuousReplica {
     /// When the step under way ends, and how many quiet ones after it are known.
     fn plan_steps(&mut self, time: &dyn StepTime) -> Plan {
         let quiet = self.scheduler.quiet_steps();
-        let mut shapes = self.scheduler.in_flight().map(|batch| batch.shape);
-        let shape = shapes.next().expect("a step was scheduled");
+        let [shape, next] = self.scheduler.coming();
+        let next = Some(next).filter(|_| self.scheduler.in_flight().len() > 1);
         let first = time.step(&shape);
         if quiet == 0 {
-            return Plan { first, second: first, increase: Femtos(0), steps: 1, shape };
+            let tail = next.filter(|_| self.scheduler.ends_silently()).map(|next| time.step(&next));
+            return Plan { tail, ..Plan::single(first) };
         }
         // With async scheduling the step after this one is scheduled already, and steady as well.
-        let (second, run) = match shapes.next() {
-            Some(next) => (time.step(&next), time.decode_run(&next)),
+        let (second, run) = match &next {
+            Some(next) => (time.step(next), time.decode_run(next)),
             None => {
                 let run = time.decode_run(&shape);
                 (Femtos(first.0 + run.increase.0), DecodeRun { steps: run.steps - 1, ..run })
             }
         };
-        let mut plan = Plan { first, second, increase: run.increase, steps: 1 + quiet.min(run.steps), shape };
+        let steps = 1 + quiet.min(run.steps);
+        let mut plan = Plan { first, second, increase: run.increase, steps, tail: None };
         let length = |plan: &Plan| {
             u128::from(plan.steps)
                 * u128::from(second.0.saturating_add(run.increase.0.saturating_mul(plan.steps)))
@@ -384,6 +428,8 @@ impl ContinuousReplica {
         while plan.steps > 1 && length(&plan) > MOST {
             plan.steps /= 2;
         }
+        let next = next.filter(|_| self.scheduler.admits_nobody());
+        plan.tail = next.map(|next| time.step(&next.after(plan.steps - 1)));
         plan
     }
 

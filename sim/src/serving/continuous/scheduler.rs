@@ -59,6 +59,9 @@ pub struct Scheduler {
     /// Kept to save allocations.
     #[serde(skip)]
     turns: Vec<TurnOf>,
+    /// Those whose answers are complete, by ticket; kept to save allocations.
+    #[serde(skip)]
+    finished: Vec<(u64, Key)>,
     tickets: u64,
     /// When the last update was, in the caller's unit.
     last_update: u128,
@@ -122,6 +125,7 @@ impl Scheduler {
             joining: Vec::new(),
             spare: None,
             turns: Vec::new(),
+            finished: Vec::new(),
             tickets: 0,
             last_update: 0,
             hold: Hold {
@@ -178,6 +182,12 @@ impl Scheduler {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// How many decode steadily.
+    #[must_use]
+    pub fn steady(&self) -> u32 {
+        self.group.len()
     }
 
     /// Steps scheduled and not yet updated, the oldest first.

@@ -300,13 +300,13 @@ proptest! {
     }
 }
 
-#[test]
-fn a_lone_request_takes_few_events() {
-    let config = SchedulerConfig {
-        max_num_seqs: 8,
+/// A server with room for all.
+fn roomy(async_scheduling: bool) -> SchedulerConfig {
+    SchedulerConfig {
+        max_num_seqs: 256,
         max_num_batched_tokens: 2048,
         block_size: 16,
-        num_gpu_blocks: 1_000,
+        num_gpu_blocks: 7_000,
         enable_chunked_prefill: true,
         enable_prefix_caching: false,
         long_prefill_token_threshold: 0,
@@ -317,22 +317,47 @@ fn a_lone_request_takes_few_events() {
         scheduler_reserve_full_isl: true,
         max_num_active_seqs: None,
         prefill_schedule_interval: 1,
-        async_scheduling: false,
+        async_scheduling,
         identify_blocks: false,
-    };
+    }
+}
+
+/// Serves requests that arrive in this order. Gives the events and the steps that it took.
+fn serve(config: SchedulerConfig, requests: &[Request]) -> (u64, u64) {
     let mut replica = ContinuousReplica::new(config);
     let mut happened = Vec::new();
-    let request =
-        Request { at: 0, prompt: 100, outputs: 500, cut: false, priority: 0, group: 0, given_up_after: None };
-    replica.offer(Time::ZERO, arriving(0, &request), &mut happened);
-    let mut now = Time::ZERO;
+    let mut requests = requests.iter().enumerate().peekable();
     let mut events = 0;
     loop {
+        let next = replica.next_event();
+        let arrival = requests.peek().map(|(_, request)| Time::from_nanos(request.at));
+        let Some(now) = [next, arrival].into_iter().flatten().min() else { break };
+        if next == Some(now) {
+            replica.complete(&mut happened);
+            events += 1;
+        }
+        if let Some((number, request)) = requests.next_if(|_| arrival == Some(now)) {
+            replica.offer(now, arriving(number, request), &mut happened);
+        }
         replica.begin(now, &Linear, &mut happened);
-        let Some(next) = replica.next_event() else { break };
-        (now, events) = (next, events + 1);
-        replica.complete(&mut happened);
     }
-    assert_eq!(events, 2, "one for the prompt, one for 499 further tokens");
-    assert_eq!(replica.work().steps, 500);
+    (events, replica.work().steps)
+}
+
+fn request(at: u64, outputs: u32) -> Request {
+    Request { at, prompt: 100, outputs, cut: true, priority: 0, group: 0, given_up_after: None }
+}
+
+#[test]
+fn a_lone_request_takes_an_event_for_its_prompt_and_one_for_the_rest() {
+    assert_eq!(serve(roomy(false), &[request(0, 500)]), (2, 500));
+    assert_eq!(serve(roomy(true), &[request(0, 500)]), (2, 500));
+}
+
+#[test]
+fn requests_that_overlap_take_at_most_three_events_each() {
+    let requests: Vec<_> = (0u32..40).map(|n| request(u64::from(n) * 250_000, 100 + n)).collect();
+    let (events, steps) = serve(roomy(true), &requests);
+    assert!(events <= 3 * 40, "admission, first token, end: {events} events");
+    assert!(steps > 1_000);
 }

@@ -30,7 +30,7 @@ impl Scheduler {
     /// With async scheduling, those whose last token is in flight are looked at one by one.
     pub(super) fn leave_ending(&mut self) {
         let Some(before) = self.group.clock().checked_sub(1) else { return };
-        for key in self.group.take_finishing(before, &self.sequences) {
+        while let Some(key) = self.group.take_finishing(before, &self.sequences) {
             self.leave_group(key);
         }
     }

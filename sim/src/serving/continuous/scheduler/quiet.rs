@@ -1,33 +1,77 @@
-//! Many steps at once.
+//! Many steps at once, and steps whose end nobody sees.
 
-use super::batch::Batch;
+use scaletwin_core::model::StepShape;
+
+use super::batch::{Batch, Entry};
 use super::{Blocked, Scheduler};
 
 impl Scheduler {
     /// How many pairs of (update of the oldest step in flight, schedule of one more) would bring nothing but one token
     /// to each steady decode: no first token, no end, no admission, no preemption.
     pub fn quiet_steps(&mut self) -> u64 {
-        // A step from which a request was withdrawn still computes its token.
-        let pure = |batch: &Batch| {
-            batch.entries.is_empty()
-                && batch.steady == self.group.len()
-                && batch.shape.decode_sequences == self.group.len()
-        };
+        if self.walk_always {
+            return 0;
+        }
+        self.forget_gone();
+        let steady = |batch: &Batch| batch.entries.is_empty() && batch.steady == self.group.len();
+        // A step from which a request was withdrawn still computes its token; those after the oldest are alike.
+        let pure = |batch: &Batch| steady(batch) && batch.shape.decode_sequences == self.group.len();
         let waits = match self.blocked {
             Blocked::Unknown => self.waiting.is_empty(),
             Blocked::Slots => true,
             Blocked::Blocks => !self.config.enable_prefix_caching,
         };
         let idle = self.in_flight.is_empty() || self.group.is_empty();
-        if self.walk_always || idle || !waits || !self.irregular.is_empty() || !self.joining.is_empty() {
+        if idle || !waits || !self.irregular.is_empty() || !self.joining.is_empty() {
             return 0;
         }
         let alone = self.config.prefill_schedule_interval == 1
             && self.group.len() <= self.config.max_num_batched_tokens
-            && self.in_flight.iter().all(pure);
+            && self.in_flight.front().is_some_and(steady)
+            && self.in_flight.back().is_some_and(pure);
         let Some(last) = self.group.next_finish(&self.sequences).filter(|_| alone) else { return 0 };
         let until_finish = last + 1 - self.group.clock();
         self.group.steps_within(self.blocks.free(), until_finish)
+    }
+
+    /// Whether nobody sees the end of the oldest step in flight and the schedule after it, whatever that brings to those
+    /// that run: no first token, no end, no admission. The step after it is then in flight already.
+    #[must_use]
+    pub fn ends_silently(&self) -> bool {
+        let silent = |entry: &Entry| match self.sequences.get(entry.key) {
+            Some(sequence) if entry.samples => {
+                let ends = !sequence.steady && sequence.length + 1 - sequence.prompt >= sequence.last_output;
+                sequence.last_token.is_some() && !ends
+            }
+            _ => true,
+        };
+        !self.walk_always
+            && self.in_flight.len() > 1
+            && self.in_flight.iter().all(|batch| !batch.is_empty())
+            && self.admits_nobody()
+            && self.in_flight[0].entries.iter().all(silent)
+    }
+
+    /// Whether the waiting pass of the next schedule is known to admit nobody, unless somebody ends before.
+    #[must_use]
+    pub fn admits_nobody(&self) -> bool {
+        self.waiting.is_empty() || self.blocked == Blocked::Slots
+    }
+
+    /// Passes over those that are gone since the oldest step in flight was scheduled; it still computes their tokens.
+    fn forget_gone(&mut self) {
+        if let Some(batch) = self.in_flight.front_mut() {
+            batch.entries.retain(|entry| self.sequences.get(entry.key).is_some());
+        }
+    }
+
+    /// The shapes of the next two steps that end. The second one is that of the first with one token more, if it is not
+    /// scheduled yet.
+    #[must_use]
+    pub fn coming(&self) -> [StepShape; 2] {
+        let mut shapes = self.in_flight.iter().map(|batch| batch.shape);
+        let first = shapes.next().unwrap_or_default();
+        [first, shapes.next().unwrap_or_else(|| first.after(1))]
     }
 
     /// Takes `steps` of the [quiet steps](Scheduler::quiet_steps) at once; the last of their updates was at `now`.
@@ -50,9 +94,10 @@ impl Scheduler {
                 self.group.advance(1);
             }
         }
-        for batch in &mut self.in_flight {
+        let [_, next] = self.coming();
+        for (batch, shape) in self.in_flight.iter_mut().zip([next.after(steps - 1), next.after(steps)]) {
             batch.clock += steps;
-            batch.shape = batch.shape.after(steps);
+            batch.shape = shape;
         }
         self.hold.executed += i64::try_from(steps).expect("fewer than 2^63 steps");
         self.last_update = now;

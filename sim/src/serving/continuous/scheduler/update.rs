@@ -36,9 +36,9 @@ impl Scheduler {
     /// sequences got one; what concerns single requests goes to `outputs`.
     pub fn update(&mut self, now: u128, outputs: &mut Vec<Output>) -> u32 {
         let Some(batch) = self.in_flight.pop_front() else { return 0 };
-        let mut finished: Vec<(u64, Key)> = Vec::new();
+        let mut finished = std::mem::take(&mut self.finished);
         if !self.config.async_scheduling {
-            for key in self.group.take_finishing(batch.clock, &self.sequences) {
+            while let Some(key) = self.group.take_finishing(batch.clock, &self.sequences) {
                 self.leave_group_finished(key);
                 finished.push((self.sequences[key].ticket, key));
             }
@@ -49,9 +49,10 @@ impl Scheduler {
             }
         }
         finished.sort_unstable();
-        for (_, key) in finished {
+        for (_, key) in finished.drain(..) {
             self.finish(key, outputs);
         }
+        self.finished = finished;
         self.last_update = now;
         let steady = batch.steady;
         self.spare = Some(batch.emptied());
