@@ -131,17 +131,32 @@ pub(super) struct FunctionMinutes {
 /// The most minutes of a file: a day has 1440.
 const MOST_MINUTES: usize = 366 * 1440;
 
+/// The minute that a column is about, from 0.
+fn minute(name: &[u8]) -> Option<usize> {
+    std::str::from_utf8(name).ok()?.parse::<usize>().ok()?.checked_sub(1)
+}
+
 impl FunctionMinutes {
     pub(super) fn new(input: Input, reading: &Reading) -> Result<FunctionMinutes, Fault> {
         let table = Table::new(input, &reading.only)?;
         table.column("HashFunction")?;
-        let minute = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<usize>().ok()?.checked_sub(1);
-        let minutes: Vec<Option<usize>> = table.header().map(|(_, name)| minute(name)).collect();
-        let Some(last) = minutes.iter().flatten().max().filter(|last| **last < MOST_MINUTES) else {
-            let fault = table.header_fault(0, "no column is a minute of the year".to_owned());
-            return Err(
-                fault.hint("after HashOwner, HashApp, HashFunction, Trigger come the minutes 1 to 1440")
-            );
+        let minutes = table.header().map(|(offset, name)| match name {
+            b"HashOwner" | b"HashApp" | b"HashFunction" | b"Trigger" => Ok(None),
+            _ => minute(name).map(Some).ok_or(offset),
+        });
+        let minutes: Vec<Option<usize>> = minutes.collect::<Result<_, _>>().map_err(|offset| {
+            let fault = table.header_fault(offset, "this column is no minute from 1".to_owned());
+            fault.hint("after HashOwner, HashApp, HashFunction, Trigger come the minutes 1 to 1440")
+        })?;
+        let mut sorted: Vec<usize> = minutes.iter().flatten().copied().collect();
+        sorted.sort_unstable();
+        if let Some(place) = (0..sorted.len()).find(|place| sorted[*place] != *place) {
+            let message =
+                format!("the minutes 1 to {} do not stand once each: {} is wrong", sorted.len(), place + 1);
+            return Err(table.header_fault(0, message));
+        }
+        let Some(last) = sorted.last().filter(|last| **last < MOST_MINUTES) else {
+            return Err(table.header_fault(0, "no column is a minute of the year".to_owned()));
         };
         let requests = vec![0; last + 1];
         Ok(FunctionMinutes { table, minutes, requests, next: None })

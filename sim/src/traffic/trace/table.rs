@@ -68,6 +68,14 @@ impl Table {
             if self.record.len() == 1 && self.record[0].trim_ascii().is_empty() {
                 continue;
             }
+            if self.record.as_slice().contains(&b'\n') {
+                let message = "a quote that is opened in this line is not closed in it".to_owned();
+                return Err(self.fault(Wrong { column: self.unclosed() as u64 + 1, message }));
+            }
+            if self.record.as_slice() == self.header.as_slice() {
+                let message = "the header stands here again: files were joined".to_owned();
+                return Err(self.fault(Wrong { column: 1, message }));
+            }
             let (found, expected) = (self.record.len(), self.header.len());
             if found != expected {
                 let message = format!("the line has {found} fields, the header {expected}");
@@ -79,6 +87,11 @@ impl Table {
                 return Ok(true);
             }
         }
+    }
+
+    /// The offset of the first field that goes on in another line.
+    fn unclosed(&self) -> usize {
+        self.fields().find(|(_, field)| field.contains(&b'\n')).map_or(0, |(offset, _)| offset)
     }
 
     /// The fields of the present line with their offsets in it.

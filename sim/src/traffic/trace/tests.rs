@@ -86,6 +86,26 @@ fn what_is_wrong_has_a_place() {
         (TraceFormat::Csv, "arrival_seconds,prompt_tokens\n1,0\n", "t:2:3: a request has at least 1 token"),
         (TraceFormat::Csv, "arrival_seconds\n-1\n", "t:2:1: -1 s is out of range"),
         (TraceFormat::Csv, "arrival_seconds\nNaN\n", "t:2:1: NaN s is out of range"),
+        (
+            TraceFormat::Csv,
+            "arrival_seconds,prompt_tokens\n1,5\n2,\"6\n3,7\n",
+            "t:3:3: a quote that is opened in this line is not closed in it",
+        ),
+        (
+            TraceFormat::Csv,
+            "arrival_seconds\n1\narrival_seconds\n2\n",
+            "t:3:1: the header stands here again: files were joined",
+        ),
+        (
+            TraceFormat::AzureFunctions2019,
+            "HashOwner,HashApp,HashFunction,Trigger,1,2x,3\no,a,f,http,3,0,2\n",
+            "t:1:42: this column is no minute from 1",
+        ),
+        (
+            TraceFormat::AzureFunctions2019,
+            "HashOwner,HashApp,HashFunction,Trigger,1,3\no,a,f,http,3,0\n",
+            "t:1:1: the minutes 1 to 2 do not stand once each: 2 is wrong",
+        ),
         (TraceFormat::Csv, "arrival_seconds\n2\n1\n", "t:3:1: this request arrives before the one in line 2"),
         (
             TraceFormat::AzureLlm,

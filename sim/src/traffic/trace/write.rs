@@ -98,12 +98,13 @@ impl<W: Write> Writer<W> {
         writeln!(self.output, "}}")
     }
 
-    /// Hands on what has been written.
+    /// The output, with all rows.
     ///
     /// # Errors
-    /// When the output fails.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
+    /// When it fails.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.output.flush()?;
+        Ok(self.output)
     }
 }
 
