@@ -170,6 +170,9 @@ struct ServiceState {
     front: FrontCounters,
 }
 
+/// The most requests in the system, which take about 4 GB.
+const MOST_AT_ONCE: usize = 20_000_000;
+
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
@@ -184,6 +187,12 @@ pub enum WorldError {
         /// What.
         #[source]
         error: Box<TickError<PlantError>>,
+    },
+    /// More requests are in the system than can be kept.
+    #[error("at {at} {MOST_AT_ONCE} requests are in the system: they arrive faster than they are served")]
+    Crowded {
+        /// When.
+        at: Time,
     },
     /// A node that has to go cannot.
     #[error("a node cannot be given back at {at}: {why}")]
@@ -207,6 +216,9 @@ impl Model for World {
     fn arrive(&mut self, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
         if let Some(request) = self.traffic.take()? {
             self.request_arrives(request, calendar);
+        }
+        if self.state.requests.len() >= MOST_AT_ONCE {
+            return Err(WorldError::Crowded { at: calendar.now() });
         }
         Ok(())
     }

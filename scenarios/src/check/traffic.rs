@@ -417,15 +417,21 @@ fn log_fields(spec: &LogFieldsSpec) -> LogFields {
     }
 }
 
+/// The highest rate per second: time has whole nanoseconds.
+const MOST_RATE: f64 = 1e9;
+
+/// A rate per second.
+fn rate(rate: &At<Rate>, problems: &mut Problems) -> Option<f64> {
+    let value = rate.as_per_second();
+    let possible = value.recip().is_finite() && value > 0.0 && value <= MOST_RATE;
+    if !possible {
+        problems.error(&rate.place, "a rate is above 0 and at most 1e9/s");
+    }
+    possible.then_some(value)
+}
+
 /// The process of arrivals.
 fn process(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Process> {
-    let rate = |rate: &At<Rate>, problems: &mut Problems| {
-        let value = rate.as_per_second();
-        if value <= 0.0 {
-            problems.error(&rate.place, "a rate is above 0");
-        }
-        (value > 0.0).then_some(value)
-    };
     let (curve, cv) = match &spec.value {
         ArrivalsSpec::Mmpp(written) => {
             let states: Vec<(f64, f64)> = written
@@ -433,6 +439,10 @@ fn process(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Process> 
                 .iter()
                 .map(|state| (state.rate.as_per_second(), state.stay.0.as_secs_f64()))
                 .collect();
+            if states.iter().any(|(rate, _)| *rate > MOST_RATE) {
+                problems.error(&written.states.place, "a rate is at most 1e9/s");
+                return None;
+            }
             if states.len() < 2 || states.iter().all(|(rate, _)| *rate <= 0.0) {
                 problems
                     .error(&written.states.place, "there are two states or more, and one has a rate above 0");
@@ -453,6 +463,10 @@ fn process(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Process> 
             let rates: Vec<f64> = written.rates.iter().map(|rate| rate.as_per_second()).collect();
             if !rates.iter().any(|rate| *rate > 0.0) {
                 problems.error(&written.rates.place, "one of the rates is above 0");
+                return None;
+            }
+            if rates.iter().any(|rate| *rate > MOST_RATE) {
+                problems.error(&written.rates.place, "a rate is at most 1e9/s");
                 return None;
             }
             (Curve::profile(&rates, written.period.0.as_secs_f64(), written.joined), &written.cv)
@@ -483,13 +497,7 @@ fn unit_gaps(cv: &At<Positive>, problems: &mut Problems) -> Option<Law> {
 
 /// The gaps between arrivals in seconds.
 fn gaps(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Law> {
-    let mut mean = |rate: &At<Rate>| {
-        let mean = 1.0 / rate.as_per_second();
-        if !mean.is_finite() {
-            problems.error(&rate.place, "a rate is above 0");
-        }
-        mean.is_finite().then_some(mean)
-    };
+    let mut mean = |written: &At<Rate>| rate(written, problems).map(|rate| 1.0 / rate);
     match &spec.value {
         ArrivalsSpec::Poisson(spec) => Some(Law::Exponential { mean: mean(&spec.rate)? }),
         ArrivalsSpec::Constant(spec) => Some(Law::Constant { value: mean(&spec.rate)? }),

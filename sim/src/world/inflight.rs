@@ -82,7 +82,12 @@ impl Requests {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.empty.len() == self.places.len()
+        self.len() == 0
+    }
+
+    /// How many requests are in the system.
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.empty.len()
     }
 
     /// The request at a place that is known to be taken.
