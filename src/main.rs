@@ -4,6 +4,7 @@
 
 mod command;
 mod failure;
+mod output;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -42,6 +42,12 @@ pub struct Draft {
     pub left_out: Vec<String>,
 }
 
+/// Whether a text is a draft.
+#[must_use]
+pub fn is_drafted(text: &str) -> bool {
+    text.starts_with(page::FIRST)
+}
+
 /// Drafts a scenario. `folder` is where it will lie: paths of files count from there. `about` says what it is drafted from.
 #[must_use]
 pub fn draft(files: &[ManifestFile], folder: &Path, about: &str) -> Draft {

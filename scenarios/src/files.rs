@@ -19,6 +19,8 @@ const LONGEST: u64 = 16 << 20;
 pub struct Input {
     /// The name of its file, or of the scenario in the library.
     pub name: String,
+    /// Where it was read from, if from a file.
+    pub path: Option<PathBuf>,
     /// The text.
     pub text: String,
 }
@@ -49,7 +51,8 @@ impl Files {
     /// When it cannot be read, is no text, or is longer than 16 MiB.
     pub(crate) fn read(&self, path: &Path) -> Result<String, Problem> {
         if let Some(entry) = library::manifest(path).filter(|_| self.of_library.get()) {
-            self.keep(entry.name.to_owned(), entry.text);
+            let name = entry.name.rsplit('/').next().unwrap_or(entry.name);
+            self.keep(name.to_owned(), entry.text);
             return Ok(entry.text.to_owned());
         }
         if let Some(text) = self.known.get(path) {
@@ -67,13 +70,13 @@ impl Files {
         }
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
-        self.keep(name, &text);
+        self.inputs.borrow_mut().push(Input { name, path: Some(path.to_owned()), text: text.clone() });
         Ok(text)
     }
 
     /// Keeps a text that is no file.
     pub(crate) fn keep(&self, name: String, text: &str) {
-        self.inputs.borrow_mut().push(Input { name, text: text.to_owned() });
+        self.inputs.borrow_mut().push(Input { name, path: None, text: text.to_owned() });
     }
 
     /// All texts, in the order in which they were read.

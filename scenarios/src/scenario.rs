@@ -131,6 +131,17 @@ impl Scenario {
         &self.inputs
     }
 
+    /// The files that it was read from, and the traces that a run reads.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        let texts = self.inputs.iter().filter_map(|input| input.path.as_deref());
+        let traces = self.settings.streams.iter().filter_map(|stream| match &stream.source {
+            SourceSettings::Trace(trace) => Some(trace.path.as_path()),
+            _ => None,
+        });
+        texts.chain(traces).collect()
+    }
+
     /// The changes made to them.
     #[must_use]
     pub fn changes(&self) -> &[String] {

@@ -2,10 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use scaletwin_scenarios::draft::{ManifestFile, draft};
+use scaletwin_scenarios::draft::{ManifestFile, draft, is_drafted};
 
 use crate::failure::Failure;
-use crate::{Answer, print, tell};
+use crate::{Answer, output, print, tell};
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     let mut paths = Vec::new();
     collect(&args.path, 0, &mut paths)?;
     if let Some(out) = &args.out {
+        refuse_to_replace(out)?;
         // What an earlier call has written is no manifest.
         paths.retain(|path| !same(path, out));
     }
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     drafted.left_out.extend(unread);
     match &args.out {
         None => print(&drafted.text)?,
-        Some(out) => std::fs::write(out, &drafted.text).map_err(|error| Failure::writing(out, &error))?,
+        Some(out) => output::write(out, &drafted.text)?,
     }
     if !args.quiet {
         for what in &drafted.left_out {
@@ -72,6 +73,16 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         }
     }
     Ok(Answer::Done)
+}
+
+/// Refuses to write in place of a file that no earlier call has written.
+fn refuse_to_replace(out: &Path) -> Result<(), Failure> {
+    if !out.is_file() || read(out).is_ok_and(|text| is_drafted(&text)) {
+        return Ok(());
+    }
+    let message =
+        format!("{}: it is there already, and was not drafted\n  = hint: choose another name", out.display());
+    Err(Failure::Other(message))
 }
 
 /// The manifests of a path: the file itself, or those in a folder and its folders, by name.

@@ -19,7 +19,7 @@ use scaletwin_scenarios::{Request, Scenario};
 use scaletwin_sim::world::run::Run;
 
 use crate::failure::Failure;
-use crate::{Answer, print, tell};
+use crate::{Answer, output, print, tell};
 use drive::{Driven, Progress};
 use folder::Folder;
 use timing::Timer;
@@ -160,6 +160,7 @@ fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
         }
     }
     if let (Some(at), Some(path)) = (args.snapshot_at, &args.snapshot) {
+        output::keep_apart(path, scenario.files())?;
         write_snapshot(&mut run, Time::ZERO + at, from, path)?;
     }
     driven.drive(&mut run, &progress)?;
@@ -195,7 +196,7 @@ fn require(args: &Args, record: &RunRecord) -> Result<bool, Failure> {
 fn several(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
     let timer = Timer::start();
     if let Some(out) = &args.out {
-        folder::clear(out)?;
+        folder::claim(out, scenario)?;
     }
     let first = args.seed.unwrap_or(scenario.settings().seed.0);
     let seeds: Vec<u64> = (0..u64::from(args.replications)).map(|more| first.wrapping_add(more)).collect();
@@ -280,7 +281,7 @@ fn write_snapshot(run: &mut Run, at: Time, from: Time, path: &Path) -> Result<()
     }
     let snapshot = run.snapshot(at).and_then(|snapshot| snapshot.to_json());
     let snapshot = snapshot.map_err(|error| Failure::of("cannot take the snapshot", &error))?;
-    std::fs::write(path, snapshot).map_err(|error| Failure::writing(path, &error))
+    output::write(path, &snapshot)
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -67,6 +67,42 @@ fn elasticity_is_asked_for_and_its_capacities_are_kept() {
 }
 
 #[test]
+fn a_run_never_takes_away_what_no_run_has_written() {
+    let foreign =
+        [("s.yaml", SMALL.as_bytes()), ("report.html", b"mine".as_slice()), ("settings.json", b"{}")];
+    let folder = Folder::with(&foreign);
+    let done = folder.run(&["run", "s.yaml", "--out", ".", "-q"]);
+    assert_eq!(done.code, 2, "{}", done.out);
+    assert!(done.err.contains("it is there already, and no run has written it"), "{}", done.err);
+    assert_eq!((folder.text("report.html").as_str(), folder.text("settings.json").as_str()), ("mine", "{}"));
+}
+
+#[test]
+fn a_run_never_takes_away_what_it_reads() {
+    let replay = "name: r\nservices: [{name: web, deployments: [{name: main, replicas: 1, engine: \
+                  {kind: concurrency, limit: 9, service_time: {constant: 1s}}}]}]\n\
+                  traffic: [{name: all, trace: {format: csv, path: r/requests.csv}}]\n";
+    let folder = Folder::with(&[("s.yaml", SMALL.as_bytes()), ("replay.yaml", replay.as_bytes())]);
+    assert_eq!(folder.run(&["run", "s.yaml", "--out", "r", "-q"]).code, 0);
+    std::fs::write(folder.path("r/requests.csv"), "arrival_seconds\n0\n1\n").unwrap();
+    let done = folder.run(&["run", "replay.yaml", "--out", "r", "-q"]);
+    assert_eq!(done.code, 2, "{}", done.out);
+    assert!(done.err.contains("the scenario reads this file, and the run would replace it"), "{}", done.err);
+    assert_eq!(folder.text("r/requests.csv"), "arrival_seconds\n0\n1\n");
+    let done = folder.run(&["run", "s.yaml", "--snapshot-at", "1s", "--snapshot", "s.yaml", "-q"]);
+    assert_eq!(done.code, 2, "{}", done.out);
+    assert_eq!(folder.text("s.yaml"), SMALL);
+}
+
+#[test]
+fn a_scenario_of_the_library_with_manifests_leaves_them_as_inputs() {
+    let folder = Folder::with(&[]);
+    let done = folder.run(&["run", "incident-cooldown", "--out", "r", "-q"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(folder.text("r/inputs/keda-hasty.yaml").contains("kind: ScaledObject"));
+}
+
+#[test]
 fn a_folder_holds_all_that_a_run_leaves_behind() {
     let folder = Folder::with(&[("s.yaml", SMALL.as_bytes())]);
     let done = folder.run(&["run", "s.yaml", "--out", "r", "--requests", "-q", "--set", "seed=9"]);
@@ -254,6 +290,7 @@ fn a_folder_holds_what_the_last_call_has_left_there_and_what_is_not_ours() {
     assert_eq!(
         names("r"),
         [
+            ".scaletwin",
             "decisions.jsonl",
             "inputs",
             "mine.txt",

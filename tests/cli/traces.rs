@@ -251,3 +251,20 @@ traffic:
     let ttft = |service: &serde_json::Value| service["ttft_seconds"]["mean"].as_f64().unwrap();
     assert!(ttft(&with) < 0.6 * ttft(&without), "{} against {}", ttft(&with), ttft(&without));
 }
+
+#[test]
+fn a_conversion_leaves_a_whole_file_or_none() {
+    let folder = Folder::with(&[
+        ("a.csv", b"arrival_seconds,prompt_tokens\n0,5\n1,6\n"),
+        ("bad.csv", b"arrival_seconds\n0\n1\nx\n"),
+    ]);
+    let convert = |from, to| folder.run(&["trace", "convert", "--format", "csv", from, "--out", to, "-q"]);
+    let done = convert("a.csv", "a.csv");
+    assert_eq!(done.code, 2);
+    assert!(done.err.contains("this file is read, and would be replaced"), "{}", done.err);
+    assert_eq!(folder.text("a.csv"), "arrival_seconds,prompt_tokens\n0,5\n1,6\n");
+    assert_eq!(convert("bad.csv", "b.csv").code, 2);
+    assert!(!folder.path("b.csv").exists() && !folder.path("b.csv.part").exists());
+    assert_eq!(convert("a.csv", "b.csv").code, 0);
+    assert_eq!(folder.text("b.csv").lines().count(), 3);
+}

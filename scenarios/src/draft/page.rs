@@ -64,11 +64,14 @@ pub(super) fn text(lines: &[Line]) -> String {
     text
 }
 
+/// How every draft begins.
+pub(super) const FIRST: &str = "# A starting scenario, drafted by `scaletwin init` from ";
+
 /// What stands at the top.
 pub(super) fn head(about: &str, left_out: &[String]) -> Vec<Line> {
     let comment = |text: &str| Line::of(0, format!("# {}", plain(text)), None);
     let mut lines = vec![
-        comment(&format!("A starting scenario, drafted by `scaletwin init` from {about}.")),
+        Line::of(0, format!("{FIRST}{}.", plain(about)), None),
         comment(
             "Each value says where it is from. What is guessed is what to set first: above all the traffic.",
         ),

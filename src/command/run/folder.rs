@@ -28,6 +28,9 @@ const FILES: [&str; 11] = [
     "capacity.json",
 ];
 
+/// The mark of a folder that runs write to: what earlier ones have left in it may be replaced.
+const MARK: &str = ".scaletwin";
+
 /// The folder of a run.
 pub(super) struct Folder {
     path: PathBuf,
@@ -36,15 +39,14 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder, and writes what the run is made from. What an earlier run has left there goes.
+    /// Makes the folder, and writes what the run is made from.
     pub(super) fn create(
         path: &Path,
         scenario: &Scenario,
         seed: Seed,
         requests: bool,
     ) -> Result<Folder, Failure> {
-        fs::create_dir_all(path).map_err(|error| Failure::writing(path, &error))?;
-        clear(path)?;
+        claim(path, scenario)?;
         let settings = serde_json::json!({
             "seed": seed,
             "changes": scenario.changes(),
@@ -106,19 +108,57 @@ impl Folder {
     }
 }
 
-/// Removes what an earlier run, or several, have left in a folder. What else lies there stays.
-pub(super) fn clear(path: &Path) -> Result<(), Failure> {
-    let ours = path.join("settings.json").is_file() || path.join("study.json").is_file();
+/// Makes a folder for a run, or for several. What earlier ones have left there goes; what else lies there stays.
+///
+/// # Errors
+/// When what would be written over was written by nobody here, or is read by the scenario.
+pub(super) fn claim(path: &Path, scenario: &Scenario) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| Failure::writing(path, &error))?;
+    let refuse = |file: &Path, why: &str| {
+        let message =
+            format!("{}: {why}\n  = hint: give the run a folder of its own with --out", file.display());
+        Err(Failure::Other(message))
+    };
+    if let Some(file) = scenario.files().into_iter().find(|file| lies_in(path, file)) {
+        return refuse(file, "the scenario reads this file, and the run would replace it");
+    }
+    if path.join(MARK).is_file() {
+        return clear(path);
+    }
+    let there = FILES.iter().chain(["inputs"].iter()).map(|name| path.join(name)).find(|file| file.exists());
+    match there {
+        Some(file) => refuse(&file, "it is there already, and no run has written it"),
+        None => write(
+            &path.join(MARK),
+            "Runs write to this folder, and replace what earlier ones have written.\n",
+        ),
+    }
+}
+
+/// Whether a file is, in this folder, one of those that runs replace.
+fn lies_in(folder: &Path, file: &Path) -> bool {
+    let (Ok(folder), Ok(file)) = (folder.canonicalize(), file.canonicalize()) else { return false };
+    let first = file.strip_prefix(folder).ok().and_then(|rest| rest.components().next());
+    first
+        .and_then(|first| first.as_os_str().to_str())
+        .is_some_and(|name| FILES.contains(&name) || name == "inputs" || seed_of(name).is_some())
+}
+
+/// The seed in the name of a folder of one of several runs.
+fn seed_of(name: &str) -> Option<u64> {
+    name.strip_prefix("seed-")?.parse().ok()
+}
+
+/// Removes what an earlier run, or several, have left in a folder.
+fn clear(path: &Path) -> Result<(), Failure> {
     for name in FILES {
         remove(&path.join(name))?;
     }
-    if !ours {
-        return Ok(());
-    }
     for entry in entries(path)? {
-        let seed = entry.file_name().and_then(|name| name.to_str()?.strip_prefix("seed-"));
-        if seed.is_some_and(|seed| seed.parse::<u64>().is_ok()) && entry.is_dir() {
+        let name = entry.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| seed_of(name).is_some()) && entry.join(MARK).is_file() {
             clear(&entry)?;
+            remove(&entry.join(MARK))?;
             // It stays if something else lies in it.
             let _ = fs::remove_dir(&entry);
         }

@@ -9,6 +9,7 @@ use super::convert::Target;
 use super::source::Source;
 use crate::Answer;
 use crate::failure::Failure;
+use crate::output;
 
 /// The shortest salt, bytes.
 const SHORTEST: usize = 16;
@@ -36,6 +37,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         let message = format!("{name}: a salt has at least {SHORTEST} bytes\n  = hint: {hint}");
         return Err(Failure::Other(message));
     }
+    output::keep_apart(&args.out, [args.source.path(), &args.salt_file])?;
     let first = args.source.first()?.at;
     let mut target = Target::create(&args.out, first)?;
     let mut requests = 0u64;

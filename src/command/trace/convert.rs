@@ -1,13 +1,12 @@
 //! `scaletwin trace convert`.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use scaletwin_sim::traffic::trace::{RowTime, TraceFormat, Writer};
 
 use super::source::Source;
 use crate::failure::Failure;
+use crate::output::{self, NewFile};
 use crate::{Answer, tell};
 
 /// What is asked for.
@@ -22,6 +21,7 @@ pub(super) struct Args {
 
 /// Writes a trace in one of our own formats.
 pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
+    output::keep_apart(&args.out, [args.source.path()])?;
     let mut writer = Target::create(&args.out, args.source.first()?.at)?;
     let mut requests = 0u64;
     args.source.read(|row| {
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
 pub(super) struct Target<'a> {
     path: &'a Path,
     start: RowTime,
-    writer: Writer<BufWriter<File>>,
+    writer: Writer<NewFile>,
 }
 
 impl Target<'_> {
@@ -54,8 +54,7 @@ impl Target<'_> {
             RowTime::Offset(_) => RowTime::Offset(scaletwin_core::units::Span::ZERO),
             civil @ RowTime::Civil(_) => civil,
         };
-        let file = File::create(path).map_err(|error| Failure::writing(path, &error))?;
-        Ok(Target { path, start, writer: Writer::new(BufWriter::new(file), format, start) })
+        Ok(Target { path, start, writer: Writer::new(NewFile::create(path)?, format, start) })
     }
 
     pub(super) fn write(&mut self, row: &scaletwin_sim::traffic::trace::Row) -> Result<(), Failure> {
@@ -63,8 +62,9 @@ impl Target<'_> {
     }
 
     /// Writes what is left, and says what has been written.
-    pub(super) fn finish(mut self, requests: u64, quiet: bool) -> Result<(), Failure> {
-        self.writer.flush().map_err(|error| Failure::writing(self.path, &error))?;
+    pub(super) fn finish(self, requests: u64, quiet: bool) -> Result<(), Failure> {
+        let file = self.writer.finish().map_err(|error| Failure::writing(self.path, &error))?;
+        file.finish()?;
         if !quiet {
             let start = match self.start {
                 RowTime::Civil(start) => format!("; t = 0 is {start}, which a scenario says with start:"),

@@ -14,7 +14,7 @@ use scaletwin_sim::traffic::trace::{Row, RowTime};
 use super::convert::Target;
 use super::source::Source;
 use crate::failure::Failure;
-use crate::{Answer, print, tell};
+use crate::{Answer, output, print, tell};
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -60,6 +60,9 @@ struct Fit {
 
 /// Fits a stream of traffic to a trace.
 pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
+    if let Some(out) = &args.out {
+        output::keep_apart(out, [args.source.path()])?;
+    }
     let mut facts = Facts::default();
     args.source.read(|row| {
         facts.add(&row);

@@ -11,7 +11,7 @@ use scaletwin_sim::traffic::trace::{Reading, TraceFormat, TraceReader};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::{Answer, tell};
+use crate::{Answer, output, tell};
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -241,7 +241,7 @@ fn keep(
     let data = Some(Data { result_type: "matrix".to_owned(), result });
     let answer = Matrix { status: "success".to_owned(), error: None, data };
     let text = serde_json::to_string(&answer).expect("answers are plain data");
-    std::fs::write(&query.out, text).map_err(|error| Failure::writing(&query.out, &error))?;
+    output::write(&query.out, &text)?;
     let said = match is_histogram {
         true => "buckets, for prompt_tokens_cdf: or output_tokens_cdf:".to_owned(),
         false => format!("{} requests", requests(query)?),

@@ -1,7 +1,7 @@
 //! The trace that a command reads, with progress.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use scaletwin_core::input::suggestion;
@@ -67,6 +67,11 @@ impl Source {
     /// The file, as people name it.
     pub(super) fn name(&self) -> String {
         self.file.display().to_string()
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.file
     }
 
     /// Reads it row by row, and tells what was left out.
