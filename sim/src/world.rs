@@ -173,6 +173,9 @@ struct ServiceState {
 /// The most requests in the system, which take about 4 GB.
 const MOST_AT_ONCE: usize = 20_000_000;
 
+/// The most windows of a timeline: years of minutes.
+const MOST_WINDOWS: u64 = 2_000_000;
+
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
@@ -191,6 +194,15 @@ pub enum WorldError {
     /// More requests are in the system than can be kept.
     #[error("at {at} {MOST_AT_ONCE} requests are in the system: they arrive faster than they are served")]
     Crowded {
+        /// When.
+        at: Time,
+    },
+    /// The timeline has more windows than can be kept.
+    #[error(
+        "the run has come to {at}, after {MOST_WINDOWS} windows, and is not over: requests take very long; \
+         end: cut leaves them unfinished, and a longer window: lets it go on"
+    )]
+    Long {
         /// When.
         at: Time,
     },
@@ -259,7 +271,7 @@ impl Model for World {
             Event::ScrapeDeployments => self.scrape_deployments(calendar),
             Event::Look => self.metrics_server_looks(calendar),
             Event::Collect(number) => self.load_is_collected(number, calendar),
-            Event::Window => self.window_ends(calendar),
+            Event::Window => self.window_ends(calendar)?,
             Event::WarmUpOver => self.warm_up_is_over(calendar),
             Event::Control => self.control(calendar)?,
         }

@@ -4,7 +4,7 @@ use scaletwin_core::record::{CapacityRow, Histogram, PoolRow, ReplicaStates, Tim
 use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
-use super::World;
+use super::{World, WorldError};
 use super::event::Event;
 use super::replica::{Engine, Serving};
 use super::settings::EngineSettings;
@@ -135,12 +135,16 @@ impl World {
     // ---- windows and the warm-up ----
 
     /// A window of the timeline ends.
-    pub(super) fn window_ends(&mut self, calendar: &mut Calendar<Event>) {
+    pub(super) fn window_ends(&mut self, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
         let now = calendar.now();
+        if now.since(Time::ZERO).as_nanos() / self.settings.window.as_nanos() > MOST_WINDOWS {
+            return Err(WorldError::Long { at: now });
+        }
         self.advance_each(calendar);
         self.note_window(now);
         self.check_engines();
         calendar.at(now + self.settings.window, Phase::Scrape, Event::Window);
+        Ok(())
     }
 
     /// Checks what must hold of every engine.
