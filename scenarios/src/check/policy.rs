@@ -11,6 +11,7 @@ mod manifests;
 mod nodes;
 mod rules;
 mod serving;
+mod vpa;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,8 @@ use scaletwin_policies::kubernetes::hpa::Hpa;
 use scaletwin_policies::kubernetes::hpa::spec::{ControllerSettings, HpaSettings};
 use scaletwin_policies::kubernetes::knative::Kpa;
 use scaletwin_policies::kubernetes::knative::spec::KpaSettings;
-use scaletwin_policies::kubernetes::vpa::{Allowed, Vpa};
+use scaletwin_policies::kubernetes::vpa::Vpa;
+use scaletwin_policies::kubernetes::vpa::spec::VpaSettings;
 use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
 use scaletwin_policies::rules::node_provisioner::{NodeProvisioner, NodeProvisionerSpec};
@@ -88,7 +90,7 @@ enum Kind {
     Hpa { target: TargetName, settings: HpaSettings, controller: ControllerSettings },
     Knative { target: TargetName, settings: KpaSettings },
     RayServe { target: TargetName, settings: RaySettings },
-    Vpa { target: TargetName, container: String, allowed: Allowed },
+    Vpa { target: TargetName, settings: VpaSettings },
     Wva { settings: WvaSettings },
     Dynamo { target: TargetName, settings: DynamoSettings },
     Aibrix { target: TargetName, settings: AibrixSettings },
@@ -115,9 +117,7 @@ impl CheckedController {
             Kind::RayServe { target, settings } => {
                 Box::new(RayServe::new(target.clone(), *settings, schedule))
             }
-            Kind::Vpa { target, container, allowed } => {
-                Box::new(Vpa::new(target.clone(), container.clone(), *allowed, schedule))
-            }
+            Kind::Vpa { target, settings } => Box::new(Vpa::new(target.clone(), settings.clone(), schedule)),
             Kind::Wva { settings } => Box::new(Wva::new(settings.clone(), schedule)),
             Kind::Dynamo { target, settings } => {
                 Box::new(Dynamo::new(target.clone(), settings.clone(), schedule))
@@ -232,7 +232,7 @@ fn controller(
         PolicySpec::RayServe(spec) => {
             load::ray_serve(spec, place, policy, seen, &mut checked.waived, problems)
         }
-        PolicySpec::Vpa(spec) => serving::vpa(spec, place, seen, problems),
+        PolicySpec::Vpa(spec) => vpa::vpa(spec, place, policy, seen, &mut checked.waived, problems),
         PolicySpec::Wva(spec) => {
             let controller = serving::wva(spec, place, seen, problems)?;
             checked.layers.extend(serving::layers_of_wva(&controller));

@@ -153,7 +153,7 @@ fn hint(kind: &str) -> Option<&'static str> {
             "write a service for it, and {kind: knative} or {kind: aibrix}"
         }
         "RayService" => "write a service for it, and {kind: ray-serve, manifest: …} with its serveConfigV2",
-        "VerticalPodAutoscaler" => "add {kind: vpa, target: …}; it recommends only",
+        "VerticalPodAutoscaler" => "add {kind: vpa, target: …, manifest: …}",
         "PodDisruptionBudget" | "ResourceQuota" | "LimitRange" => "not modelled by this draft",
         "StatefulSet" | "LeaderWorkerSet" | "DaemonSet" | "Job" | "CronJob" => "only Deployments are read",
         _ => return None,

@@ -42,8 +42,11 @@ pub(super) fn of_target<'a>(
 ) -> Result<&'a Node, Problem> {
     let name = target.rsplit('/').next();
     let scales = |node: &&Node| {
-        let named = |key| node.get("spec")?.get("scaleTargetRef")?.get(key)?.as_text();
-        node.get("kind").and_then(Node::as_text) == Some(kind) && named("name") == name
+        let spec = node.get("spec");
+        // A VPA says targetRef.
+        let target = ["scaleTargetRef", "targetRef"].into_iter().find_map(|key| spec?.get(key));
+        let named = target.and_then(|target| target.get("name")?.as_text());
+        node.get("kind").and_then(Node::as_text) == Some(kind) && named == name
     };
     let all = manifest::documents(documents);
     let found: Vec<&Node> = all.into_iter().filter(scales).collect();

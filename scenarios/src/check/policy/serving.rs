@@ -1,8 +1,7 @@
-//! Autoscalers of serving systems, and the recommender of the VPA: from keys to settings.
+//! Autoscalers of serving systems: from keys to settings.
 
 use scaletwin_core::control::{MetricName, TargetName};
 use scaletwin_core::input::{At, Place, Problem, Problems};
-use scaletwin_policies::kubernetes::vpa::VpaSpec;
 use scaletwin_policies::serving::aibrix::{AibrixSettings, AibrixSpec};
 use scaletwin_policies::serving::dynamo::{self, DynamoSettings, DynamoSpec};
 use scaletwin_policies::serving::wva::saturation::Thresholds;
@@ -12,44 +11,6 @@ use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings};
 
 use super::hpa::check_bound;
 use super::{CheckedController, Kind, Seen, target};
-use crate::check::unknown;
-
-pub(super) fn vpa(
-    spec: &VpaSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let target = target(&spec.target, seen, problems)?;
-    let names: Vec<&str> =
-        model(&target, seen).settings.containers.iter().map(|container| &*container.name).collect();
-    let container = match (&spec.container, names.as_slice()) {
-        (Some(named), _) if names.contains(&named.value.as_str()) => named.value.clone(),
-        (Some(named), _) => {
-            problems.push(unknown(&named.place, "container", named, &names));
-            return None;
-        }
-        (None, [only]) => (*only).to_owned(),
-        (None, several) => {
-            let message = format!("{target} has {} containers", several.len());
-            problems
-                .push(Problem::error(place, message).hint(format!("container: one of {}", names.join(", "))));
-            return None;
-        }
-    };
-    let allowed = spec.allowed();
-    if allowed.min.cpu_milli > allowed.max.cpu_milli || allowed.min.memory_bytes > allowed.max.memory_bytes {
-        problems.error(place, "min_allowed is above max_allowed");
-        return None;
-    }
-    Some(CheckedController {
-        name: format!("vpa/{target}/{container}"),
-        place: place.clone(),
-        period: spec.period.0,
-        offset: spec.offset,
-        kind: Kind::Vpa { target, container, allowed },
-    })
-}
 
 pub(super) fn wva(
     spec: &WvaSpec,
@@ -220,7 +181,7 @@ fn bound(
 }
 
 /// The deployment of a target that was found.
-fn model<'a>(target: &TargetName, seen: &Seen<'a>) -> &'a DeploymentModel {
+pub(super) fn model<'a>(target: &TargetName, seen: &Seen<'a>) -> &'a DeploymentModel {
     let found = seen.deployments.iter().find(|model| model.settings.target == *target);
     found.expect("a target that was found is that of a deployment")
 }
