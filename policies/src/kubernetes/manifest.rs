@@ -112,6 +112,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Takes a field that no decision depends on when it has this value.
+    pub fn without_effect_when(
+        &mut self,
+        reader: &mut Reader,
+        key: &'static str,
+        without: impl Fn(&Node) -> bool,
+    ) {
+        if self.entries.iter().any(|entry| entry.key == key && without(&entry.node)) {
+            self.without_effect(reader, &[key]);
+        }
+    }
+
     /// Takes the fields that are left and whose keys are such that no decision depends on them.
     pub fn without_effect_where(&mut self, reader: &mut Reader, without: impl Fn(&str) -> bool) {
         let (taken, left) = self.entries.iter().partition(|entry| without(&entry.key));

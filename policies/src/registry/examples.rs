@@ -232,7 +232,7 @@ pub fn manifest(kind: &str) -> Option<(&'static str, FieldCoverage)> {
         }
         "keda" => {
             let read =
-                keda::manifest::read(&read(KEDA), &[], &std::collections::BTreeMap::new(), &controller);
+                keda::manifest::read(&read(KEDA), &[], &keda::bindings::Bindings::default(), &controller);
             Some((KEDA, read.expect("an example is complete").1))
         }
         "kserve" => {

@@ -7,7 +7,8 @@ use scaletwin_policies::kubernetes::hpa::spec::{ControllerSettings, ControllerSp
 use scaletwin_policies::kubernetes::keda::ScaledObject;
 use scaletwin_policies::kubernetes::keda::activation::Activation;
 use scaletwin_policies::kubernetes::keda::adapter::KedaHpa;
-use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda, StandsFor};
+use scaletwin_policies::kubernetes::keda::bindings::StandsFor;
+use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda};
 use scaletwin_policies::kubernetes::keda::spec::KedaSpec;
 use scaletwin_policies::kubernetes::keda::trigger::{Source, Trigger};
 use scaletwin_sim::scrape::queries::names_found;
@@ -124,15 +125,17 @@ fn read(
     problems: &mut Problems,
 ) -> Option<Read> {
     let Some(path) = &spec.manifest else {
-        if !spec.waive.is_empty() || !spec.bind.is_empty() {
-            problems.error(place, "waive: and bind: are about a manifest, and there is none");
+        let of_manifest = [spec.bind.is_empty(), spec.partitions.is_empty(), spec.targets.is_empty()];
+        if !spec.waive.is_empty() || of_manifest.contains(&false) {
+            let message = "waive:, bind:, partitions: and targets: are about a manifest, and there is none";
+            problems.error(place, message);
         }
         return spec.check(controller, problems).map(|object| Read { object, manifest: None });
     };
     spec.refuse_own_keys(problems);
     let read = manifest_of(path, policy, waived, problems, |documents| {
         let node = of_target(documents, "ScaledObject", &spec.target, &path.place)?;
-        manifest::read(node, &spec.waive, &spec.bind, controller)
+        manifest::read(node, &spec.waive, &spec.bindings(), controller)
     });
     read.map(Read::of_manifest)
 }
