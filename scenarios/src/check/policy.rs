@@ -317,13 +317,19 @@ fn fixed(
 ) -> Option<CheckedController> {
     let target = target(&spec.target, seen, problems)?;
     super::check_count(place, u64::from(spec.replicas.0), super::MOST, "replicas", problems);
-    Some(CheckedController {
+    let replicas = i32::try_from(spec.replicas.0).unwrap_or(i32::MAX);
+    Some(fixed_at(target, replicas, spec.from, place))
+}
+
+/// So many replicas from this instant on.
+fn fixed_at(target: TargetName, replicas: i32, from: Span, place: &Place) -> CheckedController {
+    CheckedController {
         name: format!("static/{target}"),
         place: place.clone(),
         period: Span::from_secs(15),
-        offset: Some(spec.from),
-        kind: Kind::Fixed { target, replicas: i32::try_from(spec.replicas.0).unwrap_or(i32::MAX) },
-    })
+        offset: Some(from),
+        kind: Kind::Fixed { target, replicas },
+    }
 }
 
 fn node_provisioner(

@@ -1,13 +1,13 @@
-//! An InferenceService of KServe: the controllers that it becomes.
+//! A service of KServe: the controllers that it becomes.
 
 use scaletwin_core::input::{Place, Problem, Problems};
+use scaletwin_core::units::Span;
 use scaletwin_policies::kubernetes::kserve::Autoscaler;
 use scaletwin_policies::kubernetes::kserve::manifest::{self, Installation};
 use scaletwin_policies::kubernetes::kserve::spec::KserveSpec;
-use scaletwin_policies::kubernetes::manifest::only;
 
 use super::manifests::manifest_of;
-use super::{CheckedPolicy, PolicyText, Seen, hpa, keda, load, target};
+use super::{CheckedPolicy, PolicyText, Seen, fixed_at, hpa, keda, load, target};
 
 pub(super) fn kserve(
     spec: &KserveSpec,
@@ -26,7 +26,7 @@ pub(super) fn kserve(
     };
     let path = &spec.manifest;
     let read = manifest_of(path, policy, &mut checked.waived, problems, |documents| {
-        manifest::read(only(documents, "InferenceService", &path.place)?, &spec.waive, installed)
+        manifest::read(manifest::find(documents, &path.place)?, &spec.waive, installed)
     });
     let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
     match read {
@@ -42,6 +42,9 @@ pub(super) fn kserve(
         Autoscaler::Keda(read) => {
             let read = keda::Read::of_manifest(*read);
             keda::add(read, target, (&spec.controller, spec.offset), place, seen, checked, problems);
+        }
+        Autoscaler::Static(replicas) => {
+            checked.controllers.push(fixed_at(target, replicas, Span::ZERO, place))
         }
         Autoscaler::Nothing => {
             let message =
