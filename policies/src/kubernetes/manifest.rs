@@ -182,6 +182,17 @@ pub fn required<T: Read>(fields: &mut Fields<'_>, reader: &mut Reader, key: &'st
     }
 }
 
+/// An object that is not the one expected, or of another version.
+#[must_use]
+pub(in crate::kubernetes) fn unexpected(node: &Node, expected: &str, kind: &str, version: &str) -> Problem {
+    let message = format!("expected {expected}, found {kind:?} of {version:?}");
+    let problem = Problem::error(&node.place, message);
+    if expected.contains(kind) && !kind.is_empty() {
+        return problem.hint("kubectl get -o yaml prints an object in the version that its cluster has now");
+    }
+    problem
+}
+
 /// The documents of a manifest: those of a `List` one by one.
 #[must_use]
 pub fn documents(nodes: &[Node]) -> Vec<&Node> {

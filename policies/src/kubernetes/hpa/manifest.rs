@@ -12,7 +12,7 @@ use super::spec::{
     Behavior, BehaviorSpec, ControllerSettings, HpaSettings, MetricSource, PolicyType, ResourceTarget,
     RulesSpec, ScalingPolicySpec, SelectPolicy, ValueTarget, check_bounds, default_metric, positive_milli,
 };
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, value};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, unexpected, value};
 
 /// An HPA as a manifest gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,10 +46,8 @@ fn read_object(reader: &mut Reader, node: &Node, controller: &ControllerSettings
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
     if kind != "HorizontalPodAutoscaler" || !matches!(version, "autoscaling/v2" | "autoscaling/v1") {
-        let message = format!(
-            "expected an HorizontalPodAutoscaler of autoscaling/v2 or v1, found {kind:?} of {version:?}"
-        );
-        reader.problems().error(&node.place, message);
+        let expected = "a HorizontalPodAutoscaler of autoscaling/v2 or v1";
+        reader.problems().push(unexpected(node, expected, kind, version));
         return None;
     }
     let v1 = version == "autoscaling/v1";
@@ -202,6 +200,10 @@ fn read_resource(reader: &mut Reader, node: &Node, path: &str) -> Option<MetricS
     fields.finish(reader);
     let (target, target_path) = target?;
     let resource = resource_of(&name?, reader.problems())?;
+    if target.average_utilization.is_some() && target.average_value.is_some() {
+        let message = format!("{target_path}: averageUtilization and averageValue exclude each other");
+        reader.problems().error(&node.place, message);
+    }
     let target = match (target.kind.as_str(), &target.average_utilization, &target.average_value) {
         ("Utilization", Some(percent), _) => {
             ResourceTarget::Utilization(i32::try_from(percent.0).unwrap_or(i32::MAX))
@@ -326,9 +328,11 @@ fn read_rules(reader: &mut Reader, node: &Node, path: &str) -> Option<RulesSpec>
     let window = value::<At<u32>>(&mut fields, reader, "stabilizationWindowSeconds");
     let select_policy = value::<SelectPolicy>(&mut fields, reader, "selectPolicy");
     let tolerance = value::<At<Quantity>>(&mut fields, reader, "tolerance");
-    let policies = fields.honour(reader, "policies").map(|node| At {
-        value: read_list(reader, node, &format!("{path}.policies"), read_policy),
-        place: node.place.clone(),
+    let policies = fields.honour(reader, "policies").and_then(|node| {
+        let value = read_list(reader, node, &format!("{path}.policies"), read_policy);
+        // Where none could be read, that has been said.
+        let said = value.is_empty() && !matches!(&node.value, Value::List(nodes) if nodes.is_empty());
+        (!said).then(|| At { value, place: node.place.clone() })
     });
     fields.finish(reader);
     Some(RulesSpec { stabilization_window: window.map(seconds), select_policy, policies, tolerance })

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::ObjectName;
-use scaletwin_core::input::{At, Node, Problem, Problems};
+use scaletwin_core::input::{At, Node, Problem, Problems, Value};
 use scaletwin_core::units::{Quantity, Span};
 
 use super::bindings::{Bindings, Names, StandsFor};
@@ -18,7 +18,7 @@ use crate::kubernetes::hpa::manifest::{read_behavior, read_list};
 use crate::kubernetes::hpa::spec::{
     ControllerSettings, MetricSource, ResourceName, ResourceTarget, positive_milli,
 };
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, value};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, unexpected, value};
 use crate::rules::schedule::between;
 
 /// A ScaledObject as a manifest gives it.
@@ -57,8 +57,8 @@ fn read_object(
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
     if kind != "ScaledObject" || version != "keda.sh/v1alpha1" {
-        let message = format!("expected a ScaledObject of keda.sh/v1alpha1, found {kind:?} of {version:?}");
-        reader.problems().error(&node.place, message);
+        let expected = "a ScaledObject of keda.sh/v1alpha1";
+        reader.problems().push(unexpected(node, expected, kind, version));
         return None;
     }
     let pause = fields.honour(reader, "metadata").map(|node| read_metadata(reader, node));
@@ -78,19 +78,19 @@ fn read_object(
     let object = read_scaling(reader, &mut fields, &mut names, bounds, controller);
     fields.finish(reader);
     let stands_for = names.finish(reader);
-    let object = ScaledObject { pause: pause.unwrap_or_default(), ..object };
+    let object = ScaledObject { pause: pause.unwrap_or_default(), ..object? };
     object.check(&spec.place, reader.problems());
     Some(ManifestKeda { target: target?, object, stands_for })
 }
 
-/// The fields of a ScaledObject that KServe takes up into a service of its own as well.
+/// The fields of a ScaledObject that KServe takes up into a service of its own as well. `None` where no trigger could be read.
 pub(in crate::kubernetes) fn read_scaling(
     reader: &mut Reader,
     fields: &mut Fields<'_>,
     names: &mut Names<'_>,
     (min_replicas, max_replicas): (i32, i32),
     controller: &ControllerSettings,
-) -> ScaledObject {
+) -> Option<ScaledObject> {
     let mut seconds = |key, default: u64| {
         let seconds = value::<At<u32>>(fields, reader, key);
         Span::from_secs(seconds.map_or(default, |seconds| u64::from(seconds.value)))
@@ -100,7 +100,10 @@ pub(in crate::kubernetes) fn read_scaling(
     let initial_cooldown_period = seconds("initialCooldownPeriod", 0);
     let idle_replicas = value::<u16>(fields, reader, "idleReplicaCount").map(i32::from);
     let path = fields.path_of("triggers");
-    let triggers = match fields.honour(reader, "triggers") {
+    let written = fields.honour(reader, "triggers");
+    let are_written =
+        written.is_some_and(|node| !matches!(&node.value, Value::List(nodes) if nodes.is_empty()));
+    let triggers = match written {
         Some(node) => read_triggers(reader, node, &path, names),
         None => Vec::new(),
     };
@@ -114,7 +117,7 @@ pub(in crate::kubernetes) fn read_scaling(
         let message = format!("{} is at least 1", fields.path_of("pollingInterval"));
         reader.problems().error(fields.place, message);
     }
-    ScaledObject {
+    (!are_written || !triggers.is_empty()).then_some(ScaledObject {
         polling_interval,
         cooldown_period,
         initial_cooldown_period,
@@ -126,7 +129,7 @@ pub(in crate::kubernetes) fn read_scaling(
         fallback,
         behavior,
         pause: Pause::default(),
-    }
+    })
 }
 
 fn read_metadata(reader: &mut Reader, node: &Node) -> Pause {
@@ -319,7 +322,9 @@ fn read_resource(
             let found = other.unwrap_or("none");
             let message =
                 format!("a {} trigger has metricType Utilization or AverageValue, found {found}", kind.value);
-            reader.problems().error(&kind.place, message);
+            let problem = Problem::error(&kind.place, message);
+            let hint = "write metricType: beside type:; KEDA takes it from metadata no longer";
+            reader.problems().push(problem.hint(hint));
             return None;
         }
     };

@@ -9,7 +9,7 @@ use super::manifest::{Installation, is_stopped};
 use super::{Autoscaler, DEFAULT_MIN_REPLICAS};
 use crate::kubernetes::keda::bindings::{Bindings, Names};
 use crate::kubernetes::keda::manifest::{ManifestKeda, read_scaling};
-use crate::kubernetes::manifest::{Fields, Reader, required, value};
+use crate::kubernetes::manifest::{Fields, Reader, required, unexpected, value};
 
 /// Its kind.
 pub const KIND: &str = "LLMInferenceService";
@@ -42,8 +42,8 @@ pub(super) fn read_object(
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     fields.honour(reader, "kind");
     if version != "serving.kserve.io/v1alpha1" {
-        let message = format!("expected an {KIND} of serving.kserve.io/v1alpha1, found {version:?}");
-        reader.problems().error(&node.place, message);
+        let expected = format!("an {KIND} of serving.kserve.io/v1alpha1");
+        reader.problems().push(unexpected(node, &expected, KIND, version));
         return None;
     }
     let metadata = fields.honour(reader, "metadata");
@@ -97,6 +97,7 @@ fn read_scaled(
     let object = read_scaling(reader, &mut fields, &mut names, (min, max?), installed.controller);
     fields.finish(reader);
     let stands_for = names.finish(reader);
+    let object = object?;
     object.check(&keda.place, reader.problems());
     let target = ObjectName { kind: KIND.into(), name: String::new() };
     Some(Autoscaler::Keda(Box::new(ManifestKeda { target, object, stands_for })))

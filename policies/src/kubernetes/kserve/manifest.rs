@@ -10,7 +10,7 @@ use super::{Autoscaler, llm};
 use crate::kubernetes::hpa::spec::ControllerSettings;
 use crate::kubernetes::knative;
 use crate::kubernetes::knative::spec::{Annotations, ConfigSpec};
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, documents, only, value};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, documents, only, unexpected, value};
 
 /// What a manifest depends on besides itself.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +56,8 @@ fn read_object(reader: &mut Reader, node: &Node, installed: Installation<'_>) ->
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
     if kind != "InferenceService" || version != "serving.kserve.io/v1beta1" {
-        let message = format!(
-            "expected an InferenceService of serving.kserve.io/v1beta1, found {kind:?} of {version:?}"
-        );
-        reader.problems().error(&node.place, message);
+        let expected = "an InferenceService of serving.kserve.io/v1beta1";
+        reader.problems().push(unexpected(node, expected, kind, version));
         return None;
     }
     let metadata = fields.honour(reader, "metadata");

@@ -6,7 +6,7 @@ use scaletwin_core::input::{Problems, Value};
 
 use super::spec::{Allowed, AllowedSpec, Controlled, UpdateMode};
 use crate::kubernetes::hpa::manifest::read_list;
-use crate::kubernetes::manifest::{FieldCoverage, Reader, required, value};
+use crate::kubernetes::manifest::{FieldCoverage, Reader, required, unexpected, value};
 
 /// A VPA as a manifest gives it, for one container.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +42,8 @@ fn read_object(reader: &mut Reader, node: &Node, container: &str) -> Option<Mani
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
     if kind != "VerticalPodAutoscaler" || version != "autoscaling.k8s.io/v1" {
-        let message = format!(
-            "expected a VerticalPodAutoscaler of autoscaling.k8s.io/v1, found {kind:?} of {version:?}"
-        );
-        reader.problems().error(&node.place, message);
+        let expected = "a VerticalPodAutoscaler of autoscaling.k8s.io/v1";
+        reader.problems().push(unexpected(node, expected, kind, version));
         return None;
     }
     fields.without_effect(reader, &["metadata", "status"]);

@@ -28,7 +28,7 @@ pub(super) fn hpa(
         Some(path) => {
             spec.refuse_own_keys(problems);
             let read = manifest_of(path, policy, waived, problems, |documents| {
-                let node = of_target(documents, "HorizontalPodAutoscaler", &spec.target, &path.place)?;
+                let node = of_target(documents, "HorizontalPodAutoscaler", &spec.target, seen, &path.place)?;
                 manifest::read(node, &spec.waive, &controller)
             });
             read.map(|read| {
@@ -147,8 +147,10 @@ pub(super) fn check_bound(
     }
     let Some(signal) = seen.signals.iter().find(|signal| signal.name == *name) else {
         let per = if per_pod { "pod" } else { "deployment" };
-        let stanza =
-            format!("signals:\n            {name}: {{series: vllm:num_requests_waiting, per: {per}}}");
+        // A metric that goes by the name of a series is most often that.
+        let series =
+            if scaletwin_core::control::signal(name).is_some() { name } else { "vllm:num_requests_waiting" };
+        let stanza = format!("signals:\n            {name}: {{series: {series}, per: {per}}}");
         let message = format!("the metric {name:?} is bound to no signal");
         problems.push(
             Problem::error(place, message)

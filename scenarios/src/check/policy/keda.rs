@@ -57,7 +57,7 @@ pub(super) fn keda(
     problems: &mut Problems,
 ) {
     let controller = spec.controller.settings();
-    let read = read(spec, place, policy, &controller, &mut checked.waived, problems);
+    let read = read(spec, place, policy, seen, &controller, &mut checked.waived, problems);
     let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
     check_named(read.named(), &target, &spec.target.place, problems);
     add(read, target, (&spec.controller, spec.offset), place, seen, checked, problems);
@@ -120,6 +120,7 @@ fn read(
     spec: &KedaSpec,
     place: &Place,
     policy: &PolicyText<'_>,
+    seen: &Seen<'_>,
     controller: &ControllerSettings,
     waived: &mut Vec<String>,
     problems: &mut Problems,
@@ -134,7 +135,7 @@ fn read(
     };
     spec.refuse_own_keys(problems);
     let read = manifest_of(path, policy, waived, problems, |documents| {
-        let node = of_target(documents, "ScaledObject", &spec.target, &path.place)?;
+        let node = of_target(documents, "ScaledObject", &spec.target, seen, &path.place)?;
         manifest::read(node, &spec.waive, &spec.bindings(), controller)
     });
     read.map(Read::of_manifest)

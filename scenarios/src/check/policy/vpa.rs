@@ -25,7 +25,7 @@ pub(super) fn vpa(
     if let Some(path) = &spec.manifest {
         spec.refuse_own_keys(problems);
         let read = manifest_of(path, policy, waived, problems, |documents| {
-            let node = of_target(documents, "VerticalPodAutoscaler", &spec.target, &path.place)?;
+            let node = of_target(documents, "VerticalPodAutoscaler", &spec.target, seen, &path.place)?;
             manifest::read(node, &spec.waive, &container)
         })?;
         check_named(Some(&read.target), &target, &spec.target.place, problems);
