@@ -193,6 +193,14 @@ pub(in crate::kubernetes) fn unexpected(node: &Node, expected: &str, kind: &str,
     problem
 }
 
+/// Refuses our own keys, of which these are written, beside a manifest.
+pub(crate) fn refuse_beside<'a>(own: impl IntoIterator<Item = Option<&'a Place>>, problems: &mut Problems) {
+    for place in own.into_iter().flatten() {
+        let problem = Problem::error(place, "this key and manifest: exclude each other");
+        problems.push(problem.hint("change the manifest, or copy it into our own keys"));
+    }
+}
+
 /// The documents of a manifest: those of a `List` one by one.
 #[must_use]
 pub fn documents(nodes: &[Node]) -> Vec<&Node> {

@@ -209,6 +209,17 @@ pub(super) fn check(policy: &PolicyText<'_>, seen: &Seen<'_>, problems: &mut Pro
     checked
 }
 
+/// One controller while it is checked.
+struct Checking<'c> {
+    /// Where it is written.
+    place: &'c Place,
+    policy: &'c PolicyText<'c>,
+    seen: &'c Seen<'c>,
+    /// The policy so far, for what it adds besides itself.
+    checked: &'c mut CheckedPolicy,
+    problems: &'c mut Problems,
+}
+
 /// One controller; those that are several add themselves.
 fn controller(
     written: &At<PolicySpec>,
@@ -217,45 +228,29 @@ fn controller(
     checked: &mut CheckedPolicy,
     problems: &mut Problems,
 ) -> Option<CheckedController> {
-    let place = &written.place;
+    let cx = Checking { place: &written.place, policy, seen, checked, problems };
     match &written.value {
-        PolicySpec::Hpa(spec) => hpa::hpa(spec, place, policy, seen, &mut checked.waived, problems),
-        PolicySpec::Keda(spec) => {
-            keda::keda(spec, place, policy, seen, checked, problems);
-            None
-        }
-        PolicySpec::Kserve(spec) => {
-            kserve::kserve(spec, place, policy, seen, checked, problems);
-            None
-        }
-        PolicySpec::Knative(spec) => load::knative(spec, place, policy, seen, &mut checked.waived, problems),
-        PolicySpec::RayServe(spec) => {
-            load::ray_serve(spec, place, policy, seen, &mut checked.waived, problems)
-        }
-        PolicySpec::Vpa(spec) => vpa::vpa(spec, place, policy, seen, &mut checked.waived, problems),
-        PolicySpec::Wva(spec) => {
-            let controller = serving::wva(spec, place, seen, problems)?;
-            checked.layers.extend(serving::layers_of_wva(&controller));
-            Some(controller)
-        }
-        PolicySpec::Dynamo(spec) => serving::dynamo(spec, place, seen, problems),
-        PolicySpec::Aibrix(spec) => serving::aibrix(spec, place, seen, problems),
-        PolicySpec::Fixed(spec) => fixed(spec, place, seen, problems),
-        PolicySpec::AwsTargetTracking(spec) => cloud::target_tracking(spec, place, seen, problems),
-        PolicySpec::AwsStepScaling(spec) => cloud::step_scaling(spec, place, seen, problems),
-        PolicySpec::Oci(spec) => cloud::oci(spec, place, seen, problems),
-        PolicySpec::Composite(spec) => composite::composite(spec, place, policy, seen, checked, problems),
-        PolicySpec::Threshold(spec) => rules::threshold(spec, place, seen, problems),
-        PolicySpec::Condition(spec) => rules::condition(spec, place, seen, problems),
-        PolicySpec::Schedule(spec) => rules::schedule(spec, place, seen, problems),
-        PolicySpec::Idle(spec) => rules::idle(spec, place, seen, problems),
-        PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, place, seen, problems),
-        PolicySpec::ClusterAutoscaler(spec) => {
-            nodes::cluster_autoscaler(spec, place, policy, seen, &mut checked.waived, problems)
-        }
-        PolicySpec::Karpenter(spec) => {
-            nodes::karpenter(spec, place, policy, seen, &mut checked.waived, problems)
-        }
+        PolicySpec::Hpa(spec) => hpa::hpa(spec, cx),
+        PolicySpec::Keda(spec) => keda::keda(spec, cx),
+        PolicySpec::Kserve(spec) => kserve::kserve(spec, cx),
+        PolicySpec::Knative(spec) => load::knative(spec, cx),
+        PolicySpec::RayServe(spec) => load::ray_serve(spec, cx),
+        PolicySpec::Vpa(spec) => vpa::vpa(spec, cx),
+        PolicySpec::Wva(spec) => serving::wva(spec, cx),
+        PolicySpec::Dynamo(spec) => serving::dynamo(spec, cx),
+        PolicySpec::Aibrix(spec) => serving::aibrix(spec, cx),
+        PolicySpec::Fixed(spec) => fixed(spec, cx),
+        PolicySpec::AwsTargetTracking(spec) => cloud::target_tracking(spec, cx),
+        PolicySpec::AwsStepScaling(spec) => cloud::step_scaling(spec, cx),
+        PolicySpec::Oci(spec) => cloud::oci(spec, cx),
+        PolicySpec::Composite(spec) => composite::composite(spec, cx),
+        PolicySpec::Threshold(spec) => rules::threshold(spec, cx),
+        PolicySpec::Condition(spec) => rules::condition(spec, cx),
+        PolicySpec::Schedule(spec) => rules::schedule(spec, cx),
+        PolicySpec::Idle(spec) => rules::idle(spec, cx),
+        PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, cx),
+        PolicySpec::ClusterAutoscaler(spec) => nodes::cluster_autoscaler(spec, cx),
+        PolicySpec::Karpenter(spec) => nodes::karpenter(spec, cx),
     }
 }
 
@@ -311,9 +306,7 @@ fn target(written: &At<String>, seen: &Seen<'_>, problems: &mut Problems) -> Opt
 
 fn fixed(
     spec: &FixedSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let target = target(&spec.target, seen, problems)?;
     super::check_count(place, u64::from(spec.replicas.0), super::MOST, "replicas", problems);
@@ -334,9 +327,7 @@ fn fixed_at(target: TargetName, replicas: i32, from: Span, place: &Place) -> Che
 
 fn node_provisioner(
     spec: &NodeProvisionerSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let names: Vec<&str> = seen.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
     let cluster = names[choose("cluster", spec.cluster.as_ref(), place, &names, problems)?].to_owned();

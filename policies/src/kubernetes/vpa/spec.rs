@@ -1,12 +1,13 @@
 //! What a user sets of a VPA by our own keys, and what becomes of it.
 
 use scaletwin_core::control::Resource;
-use scaletwin_core::input::{At, NonNegative, Period, Problem, Problems};
+use scaletwin_core::input::{At, NonNegative, Period, Problems};
 use scaletwin_core::units::{Quantity, Share, Span};
 use serde::Serialize;
 
 use super::recommendation::{Recommendation, Resources};
 use super::updater::UpdaterSettings;
+use crate::kubernetes::manifest::refuse_beside;
 
 scaletwin_core::names! {
     /// What is done with a recommendation: `updateMode`.
@@ -167,10 +168,7 @@ impl VpaSpec {
             self.min_allowed.as_ref().map(|at| &at.place),
             self.max_allowed.as_ref().map(|at| &at.place),
         ];
-        for place in own.into_iter().flatten() {
-            let problem = Problem::error(place, "this key and manifest: exclude each other");
-            problems.push(problem.hint("change the manifest, or copy it into our own keys"));
-        }
+        refuse_beside(own, problems);
     }
 }
 

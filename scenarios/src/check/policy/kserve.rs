@@ -1,22 +1,19 @@
 //! A service of KServe: the controllers that it becomes.
 
-use scaletwin_core::input::{Place, Problem, Problems};
+use scaletwin_core::input::Problem;
 use scaletwin_core::units::Span;
 use scaletwin_policies::kubernetes::kserve::Autoscaler;
 use scaletwin_policies::kubernetes::kserve::manifest::{self, Installation};
 use scaletwin_policies::kubernetes::kserve::spec::KserveSpec;
 
 use super::manifests::manifest_of;
-use super::{CheckedPolicy, PolicyText, Seen, fixed_at, hpa, keda, load, target};
+use super::{CheckedController, Checking, fixed_at, hpa, keda, load, target};
 
+/// The controllers add themselves: `None`.
 pub(super) fn kserve(
     spec: &KserveSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    checked: &mut CheckedPolicy,
-    problems: &mut Problems,
-) {
+    Checking { place, policy, seen, checked, problems }: Checking<'_>,
+) -> Option<CheckedController> {
     let controller = spec.controller.settings();
     let installed = Installation {
         default_mode: spec.default_deployment_mode,
@@ -28,7 +25,7 @@ pub(super) fn kserve(
     let read = manifest_of(path, policy, &mut checked.waived, problems, |documents| {
         manifest::read(manifest::find(documents, &path.place)?, &spec.waive, installed)
     });
-    let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
+    let (target, read) = target(&spec.target, seen, problems).zip(read)?;
     match read {
         Autoscaler::Knative(revision) => {
             let when = (spec.offset, place);
@@ -52,4 +49,5 @@ pub(super) fn kserve(
             problems.push(Problem::warning(place, message));
         }
     }
+    None
 }

@@ -4,7 +4,39 @@ use scaletwin_core::input::{At, Node, Place, Problem, Problems, parse_documents}
 use scaletwin_policies::kubernetes::manifest::{self, Coverage, FieldCoverage};
 use scaletwin_sim::world::settings::DeploymentModel;
 
-use super::{PolicyText, Seen};
+use super::{Checking, PolicyText, Seen};
+
+/// The manifest that a controller names, if it names one.
+pub(super) struct Written<'s> {
+    pub manifest: &'s Option<At<String>>,
+    pub waive: &'s [String],
+}
+
+impl Checking<'_> {
+    /// What the manifest says, or else our own keys. Where there is a manifest, `refuse` says which keys exclude it.
+    pub(super) fn read<T>(
+        &mut self,
+        written: Written<'_>,
+        refuse: impl FnOnce(&mut Problems),
+        of_manifest: impl FnOnce(&[Node], &Place) -> Result<(T, FieldCoverage), Problems>,
+        of_keys: impl FnOnce(&mut Problems) -> Option<T>,
+    ) -> Option<T> {
+        match written.manifest {
+            Some(path) => {
+                refuse(self.problems);
+                let waived = &mut self.checked.waived;
+                let read = |documents: &[Node]| of_manifest(documents, &path.place);
+                manifest_of(path, self.policy, waived, self.problems, read)
+            }
+            None => {
+                if !written.waive.is_empty() {
+                    self.problems.error(self.place, "waive: is about a manifest, and there is none");
+                }
+                of_keys(self.problems)
+            }
+        }
+    }
+}
 
 /// What `read` makes of the documents of the file at `path`. The fields that were waived in it are added to `waived`.
 pub(super) fn manifest_of<T>(
@@ -84,12 +116,5 @@ fn deployment<'a>(written: &'a str, seen: &Seen<'a>) -> &'a str {
     match found.as_slice() {
         [one] => &one.settings.name,
         _ => written.rsplit('/').next().unwrap_or(written),
-    }
-}
-
-/// Refuses waivers where there is no manifest.
-pub(super) fn refuse_waivers(waive: &[String], place: &Place, problems: &mut Problems) {
-    if !waive.is_empty() {
-        problems.error(place, "waive: is about a manifest, and there is none");
     }
 }

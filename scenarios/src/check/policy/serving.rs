@@ -10,13 +10,11 @@ use scaletwin_policies::serving::wva::{self, Analyzer, Metrics, VariantSettings,
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings};
 
 use super::hpa::check_bound;
-use super::{CheckedController, Kind, Seen, target};
+use super::{CheckedController, Checking, Kind, Seen, target};
 
 pub(super) fn wva(
     spec: &WvaSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, checked, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let before = problems.len();
     let mut variants: Vec<VariantSettings> = Vec::new();
@@ -56,7 +54,7 @@ pub(super) fn wva(
     if problems.len() > before {
         return None;
     }
-    Some(CheckedController {
+    let controller = CheckedController {
         name: format!("wva/{}", variants.first()?.target),
         place: place.clone(),
         period: spec.period.0,
@@ -70,11 +68,13 @@ pub(super) fn wva(
                 requests,
             },
         },
-    })
+    };
+    checked.layers.extend(layers(&controller));
+    Some(controller)
 }
 
 /// WVA stands above whatever follows it, where it scales from zero itself.
-pub(super) fn layers_of_wva(controller: &CheckedController) -> Vec<Vec<String>> {
+fn layers(controller: &CheckedController) -> Vec<Vec<String>> {
     let Kind::Wva { settings } = &controller.kind else { return Vec::new() };
     let followers = |variant: &VariantSettings| {
         let follower = |kind: &str| format!("{kind}/{}", variant.target);
@@ -103,9 +103,7 @@ fn capacities(spec: &WvaSpec) -> Capacities {
 
 pub(super) fn dynamo(
     spec: &DynamoSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let before = problems.len();
     let goal = spec.goal(problems);
@@ -143,9 +141,7 @@ pub(super) fn dynamo(
 
 pub(super) fn aibrix(
     spec: &AibrixSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let before = problems.len();
     bound(Some(&spec.metric), "", place, seen, problems);

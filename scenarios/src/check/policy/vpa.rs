@@ -6,33 +6,28 @@ use scaletwin_policies::kubernetes::vpa::manifest::{self, ManifestVpa};
 use scaletwin_policies::kubernetes::vpa::spec::{VpaSettings, VpaSpec};
 
 use super::hpa::check_named;
-use super::manifests::{manifest_of, of_target, refuse_waivers};
+use super::manifests::{Written, of_target};
 use super::serving::model;
-use super::{CheckedController, Kind, PolicyText, Seen, target};
+use super::{CheckedController, Checking, Kind, Seen, target};
 use crate::check::unknown;
 
-pub(super) fn vpa(
-    spec: &VpaSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let target = target(&spec.target, seen, problems)?;
-    let container = container(spec, &target, place, seen, problems)?;
-    let mut settings = spec.settings(container.clone());
-    if let Some(path) = &spec.manifest {
-        spec.refuse_own_keys(problems);
-        let read = manifest_of(path, policy, waived, problems, |documents| {
-            let node = of_target(documents, "VerticalPodAutoscaler", &spec.target, seen, &path.place)?;
-            manifest::read(node, &spec.waive, &container)
-        })?;
-        check_named(Some(&read.target), &target, &spec.target.place, problems);
-        settings = with_manifest(settings, &read);
-    } else {
-        refuse_waivers(&spec.waive, place, problems);
-    }
+pub(super) fn vpa(spec: &VpaSpec, mut cx: Checking<'_>) -> Option<CheckedController> {
+    let seen = cx.seen;
+    let target = target(&spec.target, seen, cx.problems)?;
+    let container = container(spec, &target, cx.place, seen, cx.problems)?;
+    let (settings, named) = cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| spec.refuse_own_keys(problems),
+        |documents, place| {
+            let node = of_target(documents, "VerticalPodAutoscaler", &spec.target, seen, place)?;
+            let (read, fields) = manifest::read(node, &spec.waive, &container)?;
+            let settings = with_manifest(spec.settings(container.clone()), &read);
+            Ok(((settings, Some(read.target)), fields))
+        },
+        |_| Some((spec.settings(container.clone()), None)),
+    )?;
+    let Checking { place, problems, .. } = cx;
+    check_named(named.as_ref(), &target, &spec.target.place, problems);
     if settings.allowed.is_crossed() {
         problems.error(place, "min_allowed is above max_allowed");
         return None;
