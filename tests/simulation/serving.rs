@@ -1,9 +1,10 @@
 //! Autoscalers of serving systems and the VPA through whole runs.
 
 use scaletwin_core::control::{Action, Resource};
-use scaletwin_core::record::{DecisionLine, RunRecord};
+use scaletwin_core::record::DecisionLine;
 
 use crate::running::record;
+use crate::timeline::scaled;
 
 fn web(controller: &str) -> String {
     format!(
@@ -30,19 +31,6 @@ policy:
     - {controller}
 "
     )
-}
-
-fn scaled(record: &RunRecord) -> Vec<(f64, i32)> {
-    let mut list = Vec::new();
-    for line in record.decisions.lines() {
-        let line: DecisionLine<'_> = serde_json::from_str(line).expect("a decision");
-        for action in line.actions.iter() {
-            if let Action::SetReplicas { replicas, .. } = action {
-                list.push((line.t_seconds, *replicas));
-            }
-        }
-    }
-    list
 }
 
 /// At 130 s it sees 110 s: 16 requests in one pod, four times the target. The pods that come do not report yet, so that it

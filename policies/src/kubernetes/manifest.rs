@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use scaletwin_core::control::ObjectName;
 use scaletwin_core::input::{Entry, Node, Place, Problem, Problems, Read, Value, suggestion};
 
 /// What became of a field of a manifest.
@@ -191,6 +192,40 @@ pub(in crate::kubernetes) fn unexpected(node: &Node, expected: &str, kind: &str,
         return problem.hint("kubectl get -o yaml prints an object in the version that its cluster has now");
     }
     problem
+}
+
+/// The version and the `spec` of an object of `kind`, of which metadata and status have no effect. `None` when a problem was pushed.
+pub(in crate::kubernetes) fn spec_of<'a>(
+    reader: &mut Reader,
+    node: &'a Node,
+    kind: &str,
+    versions: &[&str],
+) -> Option<(&'a str, &'a Node)> {
+    let mut fields = reader.fields(node, "")?;
+    let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
+    let found = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
+    if found != kind || !versions.contains(&version) {
+        let expected = format!("a {kind} of {}", versions.join(" or "));
+        reader.problems().push(unexpected(node, &expected, found, version));
+        return None;
+    }
+    fields.without_effect(reader, &["metadata", "status"]);
+    let spec = fields.honour(reader, "spec");
+    fields.finish(reader);
+    if spec.is_none() {
+        reader.problems().error(&node.place, "spec is missing");
+    }
+    Some((version, spec?))
+}
+
+/// A reference to what is scaled, at `path`.
+pub(in crate::kubernetes) fn read_target(reader: &mut Reader, node: &Node, path: &str) -> Option<ObjectName> {
+    let mut fields = reader.fields(node, path)?;
+    fields.without_effect(reader, &["apiVersion"]);
+    let kind = required(&mut fields, reader, "kind");
+    let name = required(&mut fields, reader, "name");
+    fields.finish(reader);
+    Some(ObjectName { kind: kind?, name: name? })
 }
 
 /// Refuses our own keys, of which these are written, beside a manifest.

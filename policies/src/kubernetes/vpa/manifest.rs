@@ -6,7 +6,7 @@ use scaletwin_core::input::{Problems, Value};
 
 use super::spec::{Allowed, AllowedSpec, Controlled, UpdateMode};
 use crate::kubernetes::hpa::manifest::read_list;
-use crate::kubernetes::manifest::{FieldCoverage, Reader, required, unexpected, value};
+use crate::kubernetes::manifest::{FieldCoverage, Reader, read_target, required, spec_of, value};
 
 /// A VPA as a manifest gives it, for one container.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,21 +38,7 @@ pub fn read(
 }
 
 fn read_object(reader: &mut Reader, node: &Node, container: &str) -> Option<ManifestVpa> {
-    let mut fields = reader.fields(node, "")?;
-    let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
-    let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
-    if kind != "VerticalPodAutoscaler" || version != "autoscaling.k8s.io/v1" {
-        let expected = "a VerticalPodAutoscaler of autoscaling.k8s.io/v1";
-        reader.problems().push(unexpected(node, expected, kind, version));
-        return None;
-    }
-    fields.without_effect(reader, &["metadata", "status"]);
-    let spec = fields.honour(reader, "spec");
-    fields.finish(reader);
-    let Some(spec) = spec else {
-        reader.problems().error(&node.place, "spec is missing");
-        return None;
-    };
+    let (_, spec) = spec_of(reader, node, "VerticalPodAutoscaler", &["autoscaling.k8s.io/v1"])?;
     let mut fields = reader.fields(spec, "spec")?;
     let target = fields.honour(reader, "targetRef");
     if target.is_none() {
@@ -66,7 +52,7 @@ fn read_object(reader: &mut Reader, node: &Node, container: &str) -> Option<Mani
         Some(read_list(reader, list?, "spec.resourcePolicy.containerPolicies", read_policy))
     });
     fields.finish(reader);
-    let target = read_target(reader, target?);
+    let target = read_target(reader, target?, "spec.targetRef");
     let policies = policies.unwrap_or_default();
     let named = |name: &str| policies.iter().find(|policy| policy.container.as_str() == name);
     let policy = named(container).or_else(|| named("*"));
@@ -85,15 +71,6 @@ fn read_object(reader: &mut Reader, node: &Node, container: &str) -> Option<Mani
         ),
         controlled: policy.map_or(Controlled::BOTH, |policy| policy.controlled),
     })
-}
-
-fn read_target(reader: &mut Reader, node: &Node) -> Option<ObjectName> {
-    let mut fields = reader.fields(node, "spec.targetRef")?;
-    fields.without_effect(reader, &["apiVersion"]);
-    let kind = required(&mut fields, reader, "kind");
-    let name = required(&mut fields, reader, "name");
-    fields.finish(reader);
-    Some(ObjectName { kind: kind?, name: name? })
 }
 
 /// `updatePolicy`: the mode, Recreate where none is written, and the fewest replicas.
