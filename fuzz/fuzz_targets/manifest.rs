@@ -15,7 +15,7 @@ policy: {controllers: [{kind: hpa, target: web, manifest: it.yaml}]}
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let Ok(folder) = tempfile::tempdir() else { return };
     if std::fs::write(folder.path().join("it.yaml"), text).is_ok() {
-        for kind in ["hpa", "keda", "knative", "kserve"] {
+        for kind in ["hpa", "keda", "knative", "kserve", "vpa"] {
             let _ = Scenario::parse("fuzz.yaml", &SCENARIO.replace("hpa", kind), folder.path());
         }
     }

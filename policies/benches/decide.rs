@@ -102,6 +102,7 @@ fn keda(criterion: &mut Criterion) {
         activation_threshold: 0.0,
         ignore_null_values: true,
         push: false,
+        partitions: None,
     };
     let trigger = Trigger {
         kind: "prometheus".into(),

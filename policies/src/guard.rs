@@ -39,7 +39,8 @@ fn target_of(action: &Action) -> Option<&TargetName> {
     match action {
         Action::SetReplicas { target, .. }
         | Action::SetBounds { target, .. }
-        | Action::SetRequests { target, .. } => Some(target),
+        | Action::SetRequests { target, .. }
+        | Action::Evict { target, .. } => Some(target),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::kubernetes::karpenter::spec::KarpenterSpec;
 use crate::kubernetes::keda::spec::KedaSpec;
 use crate::kubernetes::knative::spec::KpaSpec;
 use crate::kubernetes::kserve::spec::KserveSpec;
-use crate::kubernetes::vpa::VpaSpec;
+use crate::kubernetes::vpa::spec::VpaSpec;
 use crate::rules::condition::ConditionSpec;
 use crate::rules::fixed::FixedSpec;
 use crate::rules::idle::IdleSpec;
@@ -78,7 +78,12 @@ pub fn policies() -> Vec<Entry> {
             KpaSpec::fields(),
         ),
         entry("ray-serve", "default autoscaling policy, Ray Serve 2.60", Label::Verified, RaySpec::fields()),
-        entry("vpa", "VerticalPodAutoscaler 1.7.1: its recommender", Label::Verified, VpaSpec::fields()),
+        entry(
+            "vpa",
+            "VerticalPodAutoscaler 1.7.1: recommender, and updater where asked for",
+            Label::Verified,
+            VpaSpec::fields(),
+        ),
         entry(
             "wva",
             "llm-d Workload Variant Autoscaler 0.5.1 (analyzer: tokens is from source)",

@@ -10,8 +10,10 @@ use scaletwin_core::control::{
 };
 use scaletwin_core::units::exact::Exact;
 use scaletwin_core::units::{Civil, Span, Time};
+use scaletwin_policies::kubernetes::vpa::Vpa;
 use scaletwin_policies::kubernetes::vpa::recommendation::Resources;
-use scaletwin_policies::kubernetes::vpa::{Allowed, Vpa};
+use scaletwin_policies::kubernetes::vpa::spec::{Allowed, Controlled, UpdateMode, VpaSettings};
+use scaletwin_policies::kubernetes::vpa::updater::UpdaterSettings;
 use scaletwin_policies::serving::aibrix::algorithm::Limits;
 use scaletwin_policies::serving::aibrix::{Aibrix, AibrixSettings, Strategy};
 use scaletwin_policies::serving::dynamo::load::Goal;
@@ -92,7 +94,14 @@ fn vpa() -> Box<dyn Policy> {
         min: Resources { cpu_milli: 0, memory_bytes: 0 },
         max: Resources { cpu_milli: i64::MAX, memory_bytes: i64::MAX },
     };
-    Box::new(Vpa::new(target(), "main".into(), allowed, schedule()))
+    let settings = VpaSettings {
+        container: "main".into(),
+        allowed,
+        controlled: Controlled::BOTH,
+        mode: UpdateMode::Recreate,
+        updater: UpdaterSettings::default(),
+    };
+    Box::new(Vpa::new(target(), settings, schedule()))
 }
 
 fn pod(place: usize) -> PodView {

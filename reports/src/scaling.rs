@@ -147,6 +147,7 @@ fn action(action: &Action) -> String {
         Action::PublishSignal { name, value, .. } => format!("publish {name} = {value}"),
         Action::SetBounds { target, min, max } => format!("bound {target} to {min:?}..{max:?}"),
         Action::SetRequests { target, .. } => format!("new requests for {target}"),
+        Action::Evict { pod, .. } => format!("evict {pod}"),
         Action::LaunchNodes(launch) => format!("launch {} of {}", launch.count, launch.pool),
         Action::DrainNode { node, .. } => format!("drain {node}"),
         Action::DeleteNode { node, .. } => format!("delete {node}"),

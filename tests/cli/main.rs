@@ -2,6 +2,7 @@
 
 mod imports;
 mod init;
+mod manifests;
 mod output;
 mod program;
 mod refusals;

@@ -61,7 +61,8 @@ fn damaged(text: &'static str) -> impl Strategy<Value = String> {
 
 /// Manifests that are whole, by the kind of policy that reads them.
 static MANIFESTS: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
-    let examples = ["hpa", "keda", "kserve"].into_iter().filter_map(|kind| Some((kind, manifest(kind)?.0)));
+    let examples =
+        ["hpa", "keda", "kserve", "vpa"].into_iter().filter_map(|kind| Some((kind, manifest(kind)?.0)));
     let kind = |entry: &library::Entry| if entry.name.contains("keda") { "keda" } else { "hpa" };
     examples.chain(library::MANIFESTS.iter().map(|entry| (kind(entry), entry.text))).collect()
 });

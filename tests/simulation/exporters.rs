@@ -124,3 +124,22 @@ fn a_router_sees_requests_for_a_target_at_zero() {
     let server = record(&keda("sum(ray_serve_replica_processing_queries)"));
     assert_eq!(scaled(&server), [(0.0, 0)]);
 }
+
+/// Four requests a second go to the replica at once. Where none of them waits in it, the KV cache alone fills the pool, of which 0.8
+/// is all that may be in use. Where one is served at a time three wait, of five that may, with prompts of 100 tokens.
+#[test]
+fn the_endpoint_picker_shows_saturation_tokens_in_flight_and_what_became_of_requests() {
+    let seen = |text: &str| at(&record(text), 345.0);
+    let flow = |outcome: &str| {
+        let all = format!("llm_d_epp_flow_control_requests_total{{outcome{outcome}\"Dispatched\"}}");
+        seen(&slots(&format!("sum(rate({all}[1m]))")))
+    };
+    assert_eq!([flow("="), flow("!=")], [Some(4.0), Some(0.0)]);
+    let pool = "max(llm_d_epp_flow_control_pool_saturation{inference_pool=\"web\"})";
+    let full = seen(&llm("vllm", &format!("{pool} / max(llm_d_epp_average_kv_cache_utilization)")));
+    assert_eq!(full, Some(1.25));
+    assert_eq!(seen(&slots(pool)), None, "slots have no KV cache");
+    let one = |query: &str| seen(&llm("vllm", query).replace("metrics_of:", "max_num_seqs: 1, metrics_of:"));
+    assert_eq!(one(pool), Some(0.6));
+    assert_eq!(one("sum(llm_d_epp_inflight_tokens{producer_name=\"inflight-load-producer\"})"), Some(300.0));
+}

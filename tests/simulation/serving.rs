@@ -1,9 +1,10 @@
-//! Autoscalers of serving systems and the recommender of the VPA through whole runs.
+//! Autoscalers of serving systems and the VPA through whole runs.
 
-use scaletwin_core::control::Action;
-use scaletwin_core::record::{DecisionLine, RunRecord};
+use scaletwin_core::control::{Action, Resource};
+use scaletwin_core::record::DecisionLine;
 
 use crate::running::record;
+use crate::timeline::scaled;
 
 fn web(controller: &str) -> String {
     format!(
@@ -30,19 +31,6 @@ policy:
     - {controller}
 "
     )
-}
-
-fn scaled(record: &RunRecord) -> Vec<(f64, i32)> {
-    let mut list = Vec::new();
-    for line in record.decisions.lines() {
-        let line: DecisionLine<'_> = serde_json::from_str(line).expect("a decision");
-        for action in line.actions.iter() {
-            if let Action::SetReplicas { replicas, .. } = action {
-                list.push((line.t_seconds, *replicas));
-            }
-        }
-    }
-    list
 }
 
 /// At 130 s it sees 110 s: 16 requests in one pod, four times the target. The pods that come do not report yet, so that it
@@ -89,4 +77,41 @@ fn the_throughput_loop_of_dynamo_buys_what_the_last_interval_needed() {
         "  started: {promql: 'sum(increase(dynamo_component_router_requests_started_total[180s]))'}";
     let text = web(&controller).replace("policy:", &format!("{started}\npolicy:"));
     assert_eq!(scaled(&record(&text)), [(180.0, 4), (360.0, 8), (540.0, 4)]);
+}
+
+/// Four pods of six cores for a node of 14: two run, two wait. The recommendation is one core and 1 GiB from the first look that
+/// has samples on, at 60 s. The two that wait go at once, and their successors fit. Of the four that run at 120 s two may be
+/// missing, and those that ask for six go.
+#[test]
+fn pods_far_from_their_recommendation_are_evicted_and_their_successors_fit() {
+    let one = "{cpu: 1, memory: 1Gi}";
+    let controller = format!(
+        "{{kind: vpa, target: web, offset: 0s, update_mode: Recreate, min_allowed: {one}, max_allowed: {one}}}\n    - {{kind: static, target: web, replicas: 4}}"
+    );
+    let cluster = "clusters:
+  - name: here
+    node_pools: [{name: all, instance_type: own, cpu: 14, memory: 64Gi, nodes: 1, price_usd_per_hour: 1}]
+services:";
+    let text = web(&controller)
+        .replace("services:", cluster)
+        .replace("replica: {cpu: 2, memory: 4Gi}", "replicas: 2\n        replica: {cpu: 6, memory: 4Gi}");
+    let record = record(&text);
+    let mut told = Vec::new();
+    let mut gone = Vec::new();
+    for line in record.decisions.lines() {
+        let line: DecisionLine<'_> = serde_json::from_str(line).expect("a decision");
+        for action in line.actions.iter() {
+            match action {
+                Action::SetRequests { requests, .. } => told.push((line.t_seconds, requests.clone())),
+                Action::Evict { pod, .. } => gone.push((line.t_seconds, pod.clone())),
+                _ => {}
+            }
+        }
+    }
+    let new = vec![(Resource::Cpu, 1_000), (Resource::Memory, 1_000 << 30)];
+    assert_eq!(told, [(60.0, new.clone()), (120.0, new)]);
+    let gone: Vec<(f64, &str)> = gone.iter().map(|(at, pod)| (*at, &pod[pod.len() - 2..])).collect();
+    assert_eq!(gone, [(60.0, "-2"), (60.0, "-3"), (120.0, "-0"), (120.0, "-1")]);
+    let main = &record.summary.services[0].deployments[0];
+    assert_eq!((main.replicas.min, main.replicas.max), (2, 4), "two are ready, and four in the end");
 }

@@ -89,6 +89,13 @@ pub enum Action {
         /// Milli-units by resource.
         requests: Vec<(Resource, i64)>,
     },
+    /// Evicts a pod, as far as its disruption budget lets it go: its deployment puts another in its place.
+    Evict {
+        /// Its target.
+        target: TargetName,
+        /// The pod.
+        pod: String,
+    },
     /// Launches nodes.
     LaunchNodes(Launch),
     /// Takes a node out of scheduling and evicts its pods.
@@ -168,7 +175,7 @@ pub enum Aspect {
     Replicas(TargetName),
     /// The bounds of a target.
     Bounds(TargetName),
-    /// The requests of a target's containers.
+    /// The requests of a target's containers, and which pods are evicted for them.
     Requests(TargetName),
     /// A signal, with its labels.
     Signal(String),
@@ -199,7 +206,9 @@ impl Action {
             Action::SetReplicas { target, .. } => Aspect::Replicas(target.clone()),
             Action::PublishSignal { name, labels, .. } => Aspect::Signal(series(name, labels)),
             Action::SetBounds { target, .. } => Aspect::Bounds(target.clone()),
-            Action::SetRequests { target, .. } => Aspect::Requests(target.clone()),
+            Action::SetRequests { target, .. } | Action::Evict { target, .. } => {
+                Aspect::Requests(target.clone())
+            }
             Action::LaunchNodes(Launch { cluster, .. })
             | Action::DrainNode { cluster, .. }
             | Action::DeleteNode { cluster, .. }

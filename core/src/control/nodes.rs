@@ -17,7 +17,7 @@ pub struct NodesView {
 }
 
 /// Amounts of resources that pods request and nodes have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Resources {
     /// Thousandths of a core.
     pub cpu_milli: i64,

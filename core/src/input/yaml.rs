@@ -56,10 +56,11 @@ thread_local! {
 fn plain(message: &str) -> String {
     let first = message.lines().next().unwrap_or("no YAML");
     let first = first.strip_prefix("error: ").unwrap_or(first);
-    match first.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
-        Some((_, text)) => text.split(", set ").next().unwrap_or(text).to_owned(),
-        None => first.to_owned(),
-    }
+    let text = match first.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, text)) => text,
+        None => first.rsplit_once(" at line ").map_or(first, |(text, _)| text),
+    };
+    text.split(", set ").next().unwrap_or(text).to_owned()
 }
 
 /// The byte at a line and column, both from 1.

@@ -98,6 +98,7 @@ impl FreezeGuard {
             }
             Action::LaunchNodes(_) => !self.freeze.allow_up,
             Action::SetRequests { .. }
+            | Action::Evict { .. }
             | Action::DrainNode { .. }
             | Action::DeleteNode { .. }
             | Action::ReplaceNodes { .. } => true,

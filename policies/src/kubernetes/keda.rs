@@ -7,6 +7,7 @@
 //! | [`trigger`] | what a trigger says: its value, and whether it is active |
 //! | [`formula`] | `scalingModifiers.formula` |
 //! | [`spec`] | what a user sets, with KEDA's defaults |
+//! | [`bindings`] | what a scenario says of a manifest's triggers |
 //! | [`manifest`] | `keda.sh/v1alpha1` |
 //!
 //! Source: `pkg/scaling/executor/scale_scaledobjects.go`, `pkg/scaling/scale_handler.go`, `pkg/fallback/fallback.go`,
@@ -14,6 +15,7 @@
 
 pub mod activation;
 pub mod adapter;
+pub mod bindings;
 pub mod formula;
 pub mod manifest;
 mod scalers;

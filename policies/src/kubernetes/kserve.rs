@@ -7,10 +7,13 @@
 //! | | `keda` | a ScaledObject ([`super::keda`]) |
 //! | | `external`, `none` | nothing |
 //!
+//! An LLMInferenceService ([`llm`]) has a fixed number of replicas, or a ScaledObject.
+//!
 //! So there is no algorithm here, only the translation. Source: `pkg/controller/v1beta1/inferenceservice/reconcilers`:
 //! `knative/ksvc_reconciler.go`, `hpa/hpa_reconciler.go`, `keda/keda_reconciler.go`, `autoscaler/autoscaler_reconciler.go`.
 
 pub mod component;
+pub mod llm;
 pub mod manifest;
 pub mod metrics;
 pub mod spec;
@@ -19,7 +22,7 @@ use super::hpa::spec::HpaSettings;
 use super::keda::manifest::ManifestKeda;
 use super::knative::spec::Revision;
 
-/// What scales the predictor of an InferenceService.
+/// What scales the predictor of an InferenceService, or the pods of an LLMInferenceService.
 #[derive(Debug, Clone)]
 pub enum Autoscaler {
     /// Knative's pod autoscaler.
@@ -28,6 +31,8 @@ pub enum Autoscaler {
     Hpa(HpaSettings),
     /// A ScaledObject.
     Keda(Box<ManifestKeda>),
+    /// Nothing: so many replicas.
+    Static(i32),
     /// Nothing of KServe's.
     Nothing,
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use scaletwin_core::control::ObjectName;
 use scaletwin_core::input::{Entry, Node, Place, Problem, Problems, Read, Value, suggestion};
 
 /// What became of a field of a manifest.
@@ -112,6 +113,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Takes a field that no decision depends on when it has this value.
+    pub fn without_effect_when(
+        &mut self,
+        reader: &mut Reader,
+        key: &'static str,
+        without: impl Fn(&Node) -> bool,
+    ) {
+        if self.entries.iter().any(|entry| entry.key == key && without(&entry.node)) {
+            self.without_effect(reader, &[key]);
+        }
+    }
+
     /// Takes the fields that are left and whose keys are such that no decision depends on them.
     pub fn without_effect_where(&mut self, reader: &mut Reader, without: impl Fn(&str) -> bool) {
         let (taken, left) = self.entries.iter().partition(|entry| without(&entry.key));
@@ -167,6 +180,59 @@ pub fn required<T: Read>(fields: &mut Fields<'_>, reader: &mut Reader, key: &'st
             reader.problems().error(fields.place, message);
             None
         }
+    }
+}
+
+/// An object that is not the one expected, or of another version.
+#[must_use]
+pub(in crate::kubernetes) fn unexpected(node: &Node, expected: &str, kind: &str, version: &str) -> Problem {
+    let message = format!("expected {expected}, found {kind:?} of {version:?}");
+    let problem = Problem::error(&node.place, message);
+    if expected.contains(kind) && !kind.is_empty() {
+        return problem.hint("kubectl get -o yaml prints an object in the version that its cluster has now");
+    }
+    problem
+}
+
+/// The version and the `spec` of an object of `kind`, of which metadata and status have no effect. `None` when a problem was pushed.
+pub(in crate::kubernetes) fn spec_of<'a>(
+    reader: &mut Reader,
+    node: &'a Node,
+    kind: &str,
+    versions: &[&str],
+) -> Option<(&'a str, &'a Node)> {
+    let mut fields = reader.fields(node, "")?;
+    let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
+    let found = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
+    if found != kind || !versions.contains(&version) {
+        let expected = format!("a {kind} of {}", versions.join(" or "));
+        reader.problems().push(unexpected(node, &expected, found, version));
+        return None;
+    }
+    fields.without_effect(reader, &["metadata", "status"]);
+    let spec = fields.honour(reader, "spec");
+    fields.finish(reader);
+    if spec.is_none() {
+        reader.problems().error(&node.place, "spec is missing");
+    }
+    Some((version, spec?))
+}
+
+/// A reference to what is scaled, at `path`.
+pub(in crate::kubernetes) fn read_target(reader: &mut Reader, node: &Node, path: &str) -> Option<ObjectName> {
+    let mut fields = reader.fields(node, path)?;
+    fields.without_effect(reader, &["apiVersion"]);
+    let kind = required(&mut fields, reader, "kind");
+    let name = required(&mut fields, reader, "name");
+    fields.finish(reader);
+    Some(ObjectName { kind: kind?, name: name? })
+}
+
+/// Refuses our own keys, of which these are written, beside a manifest.
+pub(crate) fn refuse_beside<'a>(own: impl IntoIterator<Item = Option<&'a Place>>, problems: &mut Problems) {
+    for place in own.into_iter().flatten() {
+        let problem = Problem::error(place, "this key and manifest: exclude each other");
+        problems.push(problem.hint("change the manifest, or copy it into our own keys"));
     }
 }
 

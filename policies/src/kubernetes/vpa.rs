@@ -1,97 +1,43 @@
-//! The recommender of the VerticalPodAutoscaler 1.7, equal to recorded recommendations.
+//! The VerticalPodAutoscaler 1.7, its recommender equal to recorded recommendations.
 //!
-//! | module | part of the recommender |
+//! | module | part of the VPA |
 //! |---|---|
 //! | [`histogram`] | distributions that forget: `pkg/recommender/util` |
 //! | [`usage`] | samples of containers: `pkg/recommender/model` |
 //! | [`recommendation`] | percentiles, margins, confidence: `pkg/recommender/logic` |
+//! | [`updater`] | which pods are evicted: `pkg/updater` |
+//! | [`spec`], [`manifest`] | what a user sets |
 //!
-//! and here its loop. It recommends only: the reasons of its decisions carry the figures, and no pod is changed.
+//! and here its loop. What it recommends stands in the reasons of its decisions. Where its mode asks for it, pods created from
+//! now on request that, as the admission controller has it, and pods that are too far from it are evicted.
 
 pub mod histogram;
+pub mod manifest;
 pub mod recommendation;
+pub mod spec;
+pub mod updater;
 pub mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scaletwin_core::control::{
-    Decision, MetricQuery, Needs, Observation, PodView, Policy, Reason, Resource, Sample, Schedule, Scope,
-    State, StateMismatch, TargetName, Values,
+    Action, Aspect, Decision, MetricQuery, Needs, Observation, PodView, Policy, Reason, Resource, Sample,
+    Schedule, Scope, State, StateMismatch, TargetName, TargetView, Values,
 };
-use scaletwin_core::input::{At, Period};
+use scaletwin_core::units::Time;
 use scaletwin_core::units::exact::Exact;
-use scaletwin_core::units::{Quantity, Span};
 use serde::{Deserialize, Serialize};
 
 use recommendation::{Recommendation, Resources, recommend};
+use spec::{UpdateMode, VpaSettings};
 use usage::{Container, Usage};
 
-scaletwin_core::keys! {
-    /// Amounts that a recommendation keeps to.
-    #[derive(Debug, Clone)]
-    pub struct AllowedSpec {
-        /// CPU, such as `500m`.
-        pub cpu: Option<At<Quantity>> = None,
-        /// Memory, such as `2Gi`.
-        pub memory: Option<At<Quantity>> = None,
-    }
-}
-
-scaletwin_core::keys! {
-    /// The recommender of the VerticalPodAutoscaler. It recommends only (`updateMode: Off`): no pod is changed.
-    #[derive(Debug, Clone)]
-    pub struct VpaSpec {
-        /// The scale target, `service/deployment`; the service alone where it has one deployment.
-        pub target: At<String>,
-        /// The container. Default: the only one.
-        pub container: Option<At<String>> = None,
-        /// `--recommender-interval`: from one look to the next.
-        pub period: Period = Period(Span::from_secs(60)),
-        /// The first look, after the start of the run. Default: drawn from the seed, below the period.
-        pub offset: Option<Span> = None,
-        /// `minAllowed`: never less.
-        pub min_allowed: Option<AllowedSpec> = None,
-        /// `maxAllowed`: never more.
-        pub max_allowed: Option<AllowedSpec> = None,
-    }
-}
-
-/// What a recommendation keeps to, in milli-cores and bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Allowed {
-    /// At least so much.
-    pub min: Resources,
-    /// At most so much.
-    pub max: Resources,
-}
-
-impl VpaSpec {
-    /// What its recommendations keep to.
-    #[must_use]
-    pub fn allowed(&self) -> Allowed {
-        let of = |spec: &Option<AllowedSpec>, none: i64| Resources {
-            cpu_milli: amount(spec, |spec| &spec.cpu, Quantity::milli_value).unwrap_or(none),
-            memory_bytes: amount(spec, |spec| &spec.memory, Quantity::value).unwrap_or(none),
-        };
-        Allowed { min: of(&self.min_allowed, 0), max: of(&self.max_allowed, i64::MAX) }
-    }
-}
-
-fn amount(
-    spec: &Option<AllowedSpec>,
-    of: fn(&AllowedSpec) -> &Option<At<Quantity>>,
-    unit: fn(Quantity) -> i64,
-) -> Option<i64> {
-    spec.as_ref().and_then(|spec| of(spec).as_ref()).map(|quantity| unit(quantity.value))
-}
-
-/// The recommender for one container of one target.
+/// The VPA of one container of one target.
 #[derive(Debug, Clone)]
 pub struct Vpa {
     target: TargetName,
-    container: String,
-    allowed: Allowed,
+    settings: VpaSettings,
     schedule: Schedule,
     memory: Memory,
 }
@@ -101,20 +47,23 @@ pub struct Vpa {
 struct Memory {
     usage: Usage,
     containers: BTreeMap<Arc<str>, Container>,
+    /// What new pods were last told to request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<Resources>,
 }
 
 impl Vpa {
-    /// The recommender for `container` of `target`, looking at these times.
+    /// The VPA of `target` with these settings, looking at these times.
     #[must_use]
-    pub fn new(target: TargetName, container: String, allowed: Allowed, schedule: Schedule) -> Vpa {
-        Vpa { target, container, allowed, schedule, memory: Memory::default() }
+    pub fn new(target: TargetName, settings: VpaSettings, schedule: Schedule) -> Vpa {
+        Vpa { target, settings, schedule, memory: Memory::default() }
     }
 
     fn query(&self, resource: Resource) -> MetricQuery {
         MetricQuery::Resource {
             target: self.target.clone(),
             resource,
-            container: Some(self.container.clone()),
+            container: Some(self.settings.container.clone()),
         }
     }
 
@@ -128,7 +77,7 @@ impl Vpa {
             let query = |resource| MetricQuery::Resource {
                 target: self.target.clone(),
                 resource,
-                container: Some(self.container.clone()),
+                container: Some(self.settings.container.clone()),
             };
             if let Some(sample) = sample(seen, &query(Resource::Cpu), place) {
                 container.add_cpu(&mut memory.usage, sample.milli, at(sample));
@@ -141,40 +90,57 @@ impl Vpa {
         }
     }
 
-    fn reason(&self, containers: u32) -> Reason {
-        let provided = self.memory.usage.samples() > 0;
+    /// What a pod's container should request, before and after it is kept within what is allowed; `None` without a sample.
+    fn recommended(&self, containers: usize) -> Option<(Recommendation, Recommendation)> {
+        let containers = u32::try_from(containers).unwrap_or(u32::MAX);
+        let any = self.memory.usage.samples() > 0;
+        let uncapped = any.then(|| recommend(&self.memory.usage, containers))?;
+        Some((uncapped, self.settings.allowed.cap(&uncapped)))
+    }
+
+    fn reason(&self, recommended: Option<&(Recommendation, Recommendation)>) -> Reason {
         let reason = Reason {
             target: Some(self.target.clone()),
             subject: "RecommendationProvided".into(),
-            holds: Some(provided),
+            holds: Some(recommended.is_some()),
             ..Reason::default()
         };
-        if !provided {
+        let Some((uncapped, Recommendation { lower, target, upper })) = recommended else {
             return Reason { code: "NoSamples".into(), ..reason };
-        }
-        let uncapped = recommend(&self.memory.usage, containers);
-        let Recommendation { lower, target, upper } = self.allowed.cap(&uncapped);
+        };
         let mut figures = BTreeMap::new();
         for (name, of) in [
-            ("lower_bound", lower),
-            ("target", target),
+            ("lower_bound", *lower),
+            ("target", *target),
             ("uncapped_target", uncapped.target),
-            ("upper_bound", upper),
+            ("upper_bound", *upper),
         ] {
             figures.insert(format!("{name}_cpu_milli"), Exact(of.cpu_milli as f64));
             figures.insert(format!("{name}_memory_bytes"), Exact(of.memory_bytes as f64));
         }
-        Reason { code: format!("container {}", self.container), figures, ..reason }
+        Reason { code: format!("container {}", self.settings.container), figures, ..reason }
     }
-}
 
-impl Allowed {
-    fn cap(&self, of: &Recommendation) -> Recommendation {
-        let cap = |of: Resources| Resources {
-            cpu_milli: of.cpu_milli.max(self.min.cpu_milli).min(self.max.cpu_milli),
-            memory_bytes: of.memory_bytes.max(self.min.memory_bytes).min(self.max.memory_bytes),
+    /// What is done for a recommendation: new pods are told, and with them those that they replace go.
+    fn update(&mut self, view: &TargetView, recommended: &Recommendation, now: Time) -> Vec<Action> {
+        let VpaSettings { container, controlled, mode, updater, .. } = &self.settings;
+        let gone = match mode {
+            UpdateMode::Off => return Vec::new(),
+            UpdateMode::Initial => Vec::new(),
+            UpdateMode::Recreate => {
+                updater::evictions(updater, view, container, *controlled, recommended, now)
+            }
         };
-        Recommendation { lower: cap(of.lower), target: cap(of.target), upper: cap(of.upper) }
+        let mut actions = Vec::new();
+        if self.memory.told != Some(recommended.target) || !gone.is_empty() {
+            let requests = controlled.resources().map(|of| (of, recommended.target.milli(of))).collect();
+            let (target, container) = (self.target.clone(), container.clone());
+            actions.push(Action::SetRequests { target, container, requests });
+            self.memory.told = Some(recommended.target);
+        }
+        let evict = |pod: &PodView| Action::Evict { target: self.target.clone(), pod: pod.name.to_string() };
+        actions.extend(gone.into_iter().map(evict));
+        actions
     }
 }
 
@@ -195,6 +161,10 @@ impl Policy for Vpa {
                 nodes: false,
             },
             schedule: self.schedule,
+            writes: match self.settings.mode {
+                UpdateMode::Off => Vec::new(),
+                UpdateMode::Initial | UpdateMode::Recreate => vec![Aspect::Requests(self.target.clone())],
+            },
             ..Needs::default()
         }
     }
@@ -202,8 +172,11 @@ impl Policy for Vpa {
     fn decide(&mut self, seen: &Observation) -> Decision {
         let Some(view) = seen.target(&self.target) else { return Decision::default() };
         self.observe(seen, &view.pods);
-        let containers = view.pods.first().map_or(1, |pod| pod.containers.len());
-        Decision::nothing(self.reason(u32::try_from(containers).unwrap_or(u32::MAX)))
+        let recommended = self.recommended(view.pods.first().map_or(1, |pod| pod.containers.len()));
+        let reasons = vec![self.reason(recommended.as_ref())];
+        let actions =
+            recommended.map_or(Vec::new(), |(_, recommended)| self.update(view, &recommended, seen.now));
+        Decision { actions, reasons, wake_at: None }
     }
 
     fn save(&self) -> State {

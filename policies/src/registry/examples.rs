@@ -4,10 +4,10 @@ use scaletwin_core::input::parse;
 
 use crate::kubernetes::hpa::spec::ControllerSettings;
 use crate::kubernetes::manifest::FieldCoverage;
-use crate::kubernetes::{hpa, keda, knative, kserve};
+use crate::kubernetes::{hpa, keda, knative, kserve, vpa};
 
 /// An example of each policy by our own keys, by its kind.
-const KEYS: [(&str, &str); 13] = [
+const KEYS: [(&str, &str); 14] = [
     (
         "hpa",
         "kind: hpa
@@ -34,6 +34,7 @@ fallback: {failure_threshold: 3, replicas: 4}
 ",
     ),
     ("kserve", "kind: kserve\ntarget: chat/main\nmanifest: inference-service.yaml\n"),
+    ("vpa", "kind: vpa\ntarget: chat/main\nupdate_mode: Recreate\nmax_allowed: {cpu: 8}\n"),
     (
         "threshold",
         "kind: threshold
@@ -210,6 +211,22 @@ spec:
         scaleDown: {stabilizationWindowSeconds: 300}
 ";
 
+const VPA: &str = "apiVersion: autoscaling.k8s.io/v1
+kind: VerticalPodAutoscaler
+metadata: {name: chat}
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: main}
+  updatePolicy: {updateMode: Recreate, minReplicas: 2}
+  resourcePolicy:
+    containerPolicies:
+      - containerName: \"*\"
+        mode: Auto
+        minAllowed: {cpu: 500m, memory: 1Gi}
+        maxAllowed: {cpu: \"8\", memory: 32Gi}
+        controlledResources: [cpu, memory]
+        controlledValues: RequestsOnly
+";
+
 /// The example of a policy by our own keys, if there is one.
 #[must_use]
 pub fn keys(kind: &str) -> Option<&'static str> {
@@ -232,7 +249,7 @@ pub fn manifest(kind: &str) -> Option<(&'static str, FieldCoverage)> {
         }
         "keda" => {
             let read =
-                keda::manifest::read(&read(KEDA), &[], &std::collections::BTreeMap::new(), &controller);
+                keda::manifest::read(&read(KEDA), &[], &keda::bindings::Bindings::default(), &controller);
             Some((KEDA, read.expect("an example is complete").1))
         }
         "kserve" => {
@@ -244,6 +261,10 @@ pub fn manifest(kind: &str) -> Option<(&'static str, FieldCoverage)> {
             };
             let read = kserve::manifest::read(&read(KSERVE), &[], installed);
             Some((KSERVE, read.expect("an example is complete").1))
+        }
+        "vpa" => {
+            let read = vpa::manifest::read(&read(VPA), &[], "main");
+            Some((VPA, read.expect("an example is complete").1))
         }
         _ => None,
     }
@@ -263,8 +284,8 @@ mod tests {
             let node = parse("example.yaml", text).expect("YAML");
             assert!(PolicySpec::read(&node, &mut problems).is_some(), "{kind}: {problems}");
         }
-        for kind in ["hpa", "keda", "kserve"] {
-            assert!(manifest(kind).is_some_and(|(_, coverage)| coverage.len() > 20), "{kind}");
+        for (kind, fields) in [("hpa", 20), ("keda", 20), ("kserve", 20), ("vpa", 15)] {
+            assert!(manifest(kind).is_some_and(|(_, coverage)| coverage.len() > fields), "{kind}");
         }
     }
 }

@@ -13,7 +13,7 @@ use scaletwin_core::control::{
     Action, Decision, MetricQuery, Needs, Observation, Policy, Reason, Schedule, State, StateMismatch,
     TargetName, TargetView, Values,
 };
-use scaletwin_core::input::{At, Count, NonNegative, Period};
+use scaletwin_core::input::{At, Count, NonNegative, Period, Problem, Problems};
 use scaletwin_core::units::Span;
 use scaletwin_core::units::exact::Exact;
 use serde::Serialize;
@@ -36,6 +36,8 @@ scaletwin_core::names! {
         Latency = "latency",
         /// Thresholds of the user's own.
         Load = "load",
+        /// Latency targets: refused, because the planner's model of the engine is not modelled.
+        Sla = "sla",
     }
 }
 
@@ -278,7 +280,17 @@ impl Dynamo {
 impl DynamoSpec {
     /// What the load is held against. `None` when a problem was pushed.
     #[must_use]
-    pub fn goal(&self, problems: &mut scaletwin_core::input::Problems) -> Option<Goal> {
+    pub fn goal(&self, problems: &mut Problems) -> Option<Goal> {
+        if self.optimization_target == OptimizationTarget::Sla {
+            let message = "optimization_target: sla goes by the planner's model of the engine, which it learns from each \
+                           forward pass: not modelled";
+            let problem = Problem::error(&self.target.place, message);
+            problems.push(
+                problem
+                    .hint("use throughput, latency or load, or throughput: with a rate within the targets"),
+            );
+            return None;
+        }
         let own = [&self.decode_scale_up_kv_rate, &self.decode_scale_down_kv_rate];
         match self.optimization_target {
             OptimizationTarget::Load => {

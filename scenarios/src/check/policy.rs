@@ -11,6 +11,7 @@ mod manifests;
 mod nodes;
 mod rules;
 mod serving;
+mod vpa;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,8 @@ use scaletwin_policies::kubernetes::hpa::Hpa;
 use scaletwin_policies::kubernetes::hpa::spec::{ControllerSettings, HpaSettings};
 use scaletwin_policies::kubernetes::knative::Kpa;
 use scaletwin_policies::kubernetes::knative::spec::KpaSettings;
-use scaletwin_policies::kubernetes::vpa::{Allowed, Vpa};
+use scaletwin_policies::kubernetes::vpa::Vpa;
+use scaletwin_policies::kubernetes::vpa::spec::VpaSettings;
 use scaletwin_policies::registry::PolicySpec;
 use scaletwin_policies::rules::fixed::{Fixed, FixedSpec};
 use scaletwin_policies::rules::node_provisioner::{NodeProvisioner, NodeProvisionerSpec};
@@ -88,7 +90,7 @@ enum Kind {
     Hpa { target: TargetName, settings: HpaSettings, controller: ControllerSettings },
     Knative { target: TargetName, settings: KpaSettings },
     RayServe { target: TargetName, settings: RaySettings },
-    Vpa { target: TargetName, container: String, allowed: Allowed },
+    Vpa { target: TargetName, settings: VpaSettings },
     Wva { settings: WvaSettings },
     Dynamo { target: TargetName, settings: DynamoSettings },
     Aibrix { target: TargetName, settings: AibrixSettings },
@@ -115,9 +117,7 @@ impl CheckedController {
             Kind::RayServe { target, settings } => {
                 Box::new(RayServe::new(target.clone(), *settings, schedule))
             }
-            Kind::Vpa { target, container, allowed } => {
-                Box::new(Vpa::new(target.clone(), container.clone(), *allowed, schedule))
-            }
+            Kind::Vpa { target, settings } => Box::new(Vpa::new(target.clone(), settings.clone(), schedule)),
             Kind::Wva { settings } => Box::new(Wva::new(settings.clone(), schedule)),
             Kind::Dynamo { target, settings } => {
                 Box::new(Dynamo::new(target.clone(), settings.clone(), schedule))
@@ -209,6 +209,17 @@ pub(super) fn check(policy: &PolicyText<'_>, seen: &Seen<'_>, problems: &mut Pro
     checked
 }
 
+/// One controller while it is checked.
+struct Checking<'c> {
+    /// Where it is written.
+    place: &'c Place,
+    policy: &'c PolicyText<'c>,
+    seen: &'c Seen<'c>,
+    /// The policy so far, for what it adds besides itself.
+    checked: &'c mut CheckedPolicy,
+    problems: &'c mut Problems,
+}
+
 /// One controller; those that are several add themselves.
 fn controller(
     written: &At<PolicySpec>,
@@ -217,45 +228,29 @@ fn controller(
     checked: &mut CheckedPolicy,
     problems: &mut Problems,
 ) -> Option<CheckedController> {
-    let place = &written.place;
+    let cx = Checking { place: &written.place, policy, seen, checked, problems };
     match &written.value {
-        PolicySpec::Hpa(spec) => hpa::hpa(spec, place, policy, seen, &mut checked.waived, problems),
-        PolicySpec::Keda(spec) => {
-            keda::keda(spec, place, policy, seen, checked, problems);
-            None
-        }
-        PolicySpec::Kserve(spec) => {
-            kserve::kserve(spec, place, policy, seen, checked, problems);
-            None
-        }
-        PolicySpec::Knative(spec) => load::knative(spec, place, policy, seen, &mut checked.waived, problems),
-        PolicySpec::RayServe(spec) => {
-            load::ray_serve(spec, place, policy, seen, &mut checked.waived, problems)
-        }
-        PolicySpec::Vpa(spec) => serving::vpa(spec, place, seen, problems),
-        PolicySpec::Wva(spec) => {
-            let controller = serving::wva(spec, place, seen, problems)?;
-            checked.layers.extend(serving::layers_of_wva(&controller));
-            Some(controller)
-        }
-        PolicySpec::Dynamo(spec) => serving::dynamo(spec, place, seen, problems),
-        PolicySpec::Aibrix(spec) => serving::aibrix(spec, place, seen, problems),
-        PolicySpec::Fixed(spec) => fixed(spec, place, seen, problems),
-        PolicySpec::AwsTargetTracking(spec) => cloud::target_tracking(spec, place, seen, problems),
-        PolicySpec::AwsStepScaling(spec) => cloud::step_scaling(spec, place, seen, problems),
-        PolicySpec::Oci(spec) => cloud::oci(spec, place, seen, problems),
-        PolicySpec::Composite(spec) => composite::composite(spec, place, policy, seen, checked, problems),
-        PolicySpec::Threshold(spec) => rules::threshold(spec, place, seen, problems),
-        PolicySpec::Condition(spec) => rules::condition(spec, place, seen, problems),
-        PolicySpec::Schedule(spec) => rules::schedule(spec, place, seen, problems),
-        PolicySpec::Idle(spec) => rules::idle(spec, place, seen, problems),
-        PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, place, seen, problems),
-        PolicySpec::ClusterAutoscaler(spec) => {
-            nodes::cluster_autoscaler(spec, place, policy, seen, &mut checked.waived, problems)
-        }
-        PolicySpec::Karpenter(spec) => {
-            nodes::karpenter(spec, place, policy, seen, &mut checked.waived, problems)
-        }
+        PolicySpec::Hpa(spec) => hpa::hpa(spec, cx),
+        PolicySpec::Keda(spec) => keda::keda(spec, cx),
+        PolicySpec::Kserve(spec) => kserve::kserve(spec, cx),
+        PolicySpec::Knative(spec) => load::knative(spec, cx),
+        PolicySpec::RayServe(spec) => load::ray_serve(spec, cx),
+        PolicySpec::Vpa(spec) => vpa::vpa(spec, cx),
+        PolicySpec::Wva(spec) => serving::wva(spec, cx),
+        PolicySpec::Dynamo(spec) => serving::dynamo(spec, cx),
+        PolicySpec::Aibrix(spec) => serving::aibrix(spec, cx),
+        PolicySpec::Fixed(spec) => fixed(spec, cx),
+        PolicySpec::AwsTargetTracking(spec) => cloud::target_tracking(spec, cx),
+        PolicySpec::AwsStepScaling(spec) => cloud::step_scaling(spec, cx),
+        PolicySpec::Oci(spec) => cloud::oci(spec, cx),
+        PolicySpec::Composite(spec) => composite::composite(spec, cx),
+        PolicySpec::Threshold(spec) => rules::threshold(spec, cx),
+        PolicySpec::Condition(spec) => rules::condition(spec, cx),
+        PolicySpec::Schedule(spec) => rules::schedule(spec, cx),
+        PolicySpec::Idle(spec) => rules::idle(spec, cx),
+        PolicySpec::NodeProvisioner(spec) => node_provisioner(spec, cx),
+        PolicySpec::ClusterAutoscaler(spec) => nodes::cluster_autoscaler(spec, cx),
+        PolicySpec::Karpenter(spec) => nodes::karpenter(spec, cx),
     }
 }
 
@@ -311,26 +306,28 @@ fn target(written: &At<String>, seen: &Seen<'_>, problems: &mut Problems) -> Opt
 
 fn fixed(
     spec: &FixedSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let target = target(&spec.target, seen, problems)?;
     super::check_count(place, u64::from(spec.replicas.0), super::MOST, "replicas", problems);
-    Some(CheckedController {
+    let replicas = i32::try_from(spec.replicas.0).unwrap_or(i32::MAX);
+    Some(fixed_at(target, replicas, spec.from, place))
+}
+
+/// So many replicas from this instant on.
+fn fixed_at(target: TargetName, replicas: i32, from: Span, place: &Place) -> CheckedController {
+    CheckedController {
         name: format!("static/{target}"),
         place: place.clone(),
         period: Span::from_secs(15),
-        offset: Some(spec.from),
-        kind: Kind::Fixed { target, replicas: i32::try_from(spec.replicas.0).unwrap_or(i32::MAX) },
-    })
+        offset: Some(from),
+        kind: Kind::Fixed { target, replicas },
+    }
 }
 
 fn node_provisioner(
     spec: &NodeProvisionerSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let names: Vec<&str> = seen.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
     let cluster = names[choose("cluster", spec.cluster.as_ref(), place, &names, problems)?].to_owned();

@@ -6,7 +6,7 @@ use scaletwin_core::control::{CATALOGUE, Kind};
 use scaletwin_core::input::{Problems, parse_documents};
 use scaletwin_policies::kubernetes::hpa;
 use scaletwin_policies::kubernetes::hpa::spec::{ControllerSpec, MetricSource};
-use scaletwin_policies::kubernetes::keda::manifest::StandsFor;
+use scaletwin_policies::kubernetes::keda::bindings::{Bindings, StandsFor};
 use scaletwin_policies::kubernetes::{karpenter, keda};
 use scaletwin_sim::scrape::promql::{PrometheusVersion, Query};
 use scaletwin_sim::scrape::queries::names_found;
@@ -208,7 +208,7 @@ fn series(metric: &str, per_pod: bool, server: &Server) -> (String, Origin) {
 
 fn draw_keda(object: &Object<'_>, server: &Server) -> Result<(Drafted, Vec<String>), String> {
     let controller = ControllerSpec::default().settings();
-    let unbound = BTreeMap::new();
+    let unbound = Bindings::default();
     let ((found, _), waived) =
         with_waivers(|waived| keda::manifest::read(object.node, waived, &unbound, &controller))?;
     let (mut signals, mut bound) = (Signals::new(), Vec::new());

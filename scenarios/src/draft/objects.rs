@@ -149,11 +149,12 @@ impl<'a> Objects<'a> {
 /// What to do about a kind by hand.
 fn hint(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "PodAutoscaler" | "InferenceService" => {
-            "write a service for it, and {kind: knative} or {kind: aibrix}"
+        "PodAutoscaler" => "write a service for it, and {kind: knative} or {kind: aibrix}",
+        "InferenceService" | "LLMInferenceService" => {
+            "write a service for it, and {kind: kserve, manifest: …}"
         }
         "RayService" => "write a service for it, and {kind: ray-serve, manifest: …} with its serveConfigV2",
-        "VerticalPodAutoscaler" => "add {kind: vpa, target: …}; it recommends only",
+        "VerticalPodAutoscaler" => "add {kind: vpa, target: …, manifest: …}",
         "PodDisruptionBudget" | "ResourceQuota" | "LimitRange" => "not modelled by this draft",
         "StatefulSet" | "LeaderWorkerSet" | "DaemonSet" | "Job" | "CronJob" => "only Deployments are read",
         _ => return None,

@@ -1,11 +1,14 @@
 //! Components and relations of the fleet.
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
-use scaletwin_core::control::{Bounds, Resources};
+use scaletwin_core::control::{Bounds, ContainerRequests, Resources};
 use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
 use super::rollout::ReplicaSet;
+use super::settings::DeploymentSettings;
 
 /// The number of a node, in the order of launches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,6 +75,18 @@ pub struct Deployment {
     pub sets: Vec<ReplicaSet>,
     /// The wanted number that they were last in line with.
     pub in_line_with: i32,
+    /// What a replica created from now on requests, where a controller has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Arc<Requests>>,
+}
+
+/// What a replica requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// In all.
+    pub pod: Resources,
+    /// By container.
+    pub containers: Arc<[ContainerRequests]>,
 }
 
 /// A replica.
@@ -93,6 +108,24 @@ pub struct Replica {
     pub unready: Option<Time>,
     /// When it was deleted.
     pub deleted: Option<Time>,
+    /// What it requests, where a controller had set that when it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Arc<Requests>>,
+}
+
+impl Replica {
+    /// What it requests in all.
+    #[must_use]
+    pub fn requests(&self, settings: &DeploymentSettings) -> Resources {
+        self.requests.as_ref().map_or(settings.requests, |requests| requests.pod)
+    }
+
+    /// What its containers request.
+    #[must_use]
+    pub fn containers(&self, settings: &DeploymentSettings) -> Arc<[ContainerRequests]> {
+        let own = self.requests.as_ref().map(|requests| &requests.containers);
+        Arc::clone(own.unwrap_or(&settings.containers))
+    }
 }
 
 /// The deployment that a replica belongs to.

@@ -1,6 +1,7 @@
 //! The fleet behind one door.
 
 mod nodes;
+mod requests;
 mod saved;
 mod views;
 
@@ -74,6 +75,7 @@ impl Fleet {
                 bounds: Bounds::default(),
                 sets: vec![ReplicaSet { revision: 0, spec: 0 }],
                 in_line_with: 0,
+                requests: None,
             };
             index.deployments.push(world.spawn(deployment).id());
         }
@@ -272,7 +274,9 @@ impl Fleet {
         let place =
             of.and_then(|of| self.world.get::<Deployment>(of)).map_or(0, |deployment| deployment.place);
         if let Some(node) = self.world.get::<OnNode>(entity).map(|on| on.0) {
-            let requests = self.deployment(place).requests;
+            let settings = self.deployment(place);
+            let own = self.world.get::<Replica>(entity).map(|replica| replica.requests(settings));
+            let requests = own.unwrap_or(settings.requests);
             let pool = self.pool_of(node);
             let parts = share_of_node(&requests, &self.settings().pools[pool].1.allocatable);
             self.accounts[pool].give(now, place, parts);

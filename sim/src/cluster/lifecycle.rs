@@ -226,6 +226,7 @@ fn create_missing(
                 ready: None,
                 unready: None,
                 deleted: None,
+                requests: deployment.requests.clone(),
             };
             deployment.created += 1;
             let created = commands.spawn((replica, OfDeployment(entity))).id();

@@ -68,8 +68,9 @@ struct Candidate {
 struct Board<'a> {
     settings: &'a Settings,
     candidates: Vec<Candidate>,
-    /// Before this place no node has room for a deployment: rooms only shrink while replicas are placed.
-    from: BTreeMap<usize, usize>,
+    /// Before this place no node has room for a deployment's replica with such requests: rooms only shrink while replicas are
+    /// placed.
+    from: BTreeMap<(usize, Resources), usize>,
     /// Replicas of each deployment on spot nodes.
     on_spot: BTreeMap<usize, usize>,
 }
@@ -84,26 +85,26 @@ impl Board<'_> {
     }
 
     /// The place of the node that a replica of a deployment gets, of which `wanted` are wanted.
-    fn find(&mut self, place: usize, wanted: i32) -> Option<usize> {
-        let found = self.first_and_best(place, wanted);
-        self.from.insert(place, found.map_or(self.candidates.len(), |(first, _)| first));
+    fn find(&mut self, place: usize, requests: &Resources, wanted: i32) -> Option<usize> {
+        let found = self.first_and_best(place, requests, wanted);
+        self.from.insert((place, *requests), found.map_or(self.candidates.len(), |(first, _)| first));
         found.map(|(_, best)| best)
     }
 
     /// The places of the first node that fits, and of the one that is taken.
-    fn first_and_best(&self, place: usize, wanted: i32) -> Option<(usize, usize)> {
+    fn first_and_best(&self, place: usize, requests: &Resources, wanted: i32) -> Option<(usize, usize)> {
         let deployment = &self.settings.deployments[place];
         let spot = deployment.may_use_spot(self.on_spot.get(&place).copied().unwrap_or(0), wanted);
         let rule = self.settings.placements[deployment.cluster?];
         let fits = |at: &usize| {
             let candidate = &self.candidates[*at];
-            deployment.requests.fits(&candidate.free) && self.is_open(candidate, deployment, spot)
+            requests.fits(&candidate.free) && self.is_open(candidate, deployment, spot)
         };
         let score = |at: usize| {
             let Candidate { pool, free, .. } = &self.candidates[at];
-            rule.score(&free.minus(&deployment.requests), &self.settings.pools[*pool].1.allocatable)
+            rule.score(&free.minus(requests), &self.settings.pools[*pool].1.allocatable)
         };
-        let from = self.from.get(&place).copied().unwrap_or(0);
+        let from = self.from.get(&(place, *requests)).copied().unwrap_or(0);
         let mut open = (from..self.candidates.len()).filter(fits);
         let first = open.next()?;
         if rule == Placement::FirstFit {
@@ -117,16 +118,17 @@ impl Board<'_> {
     }
 
     /// A replica of a deployment takes a node.
-    fn take(&mut self, at: usize, place: usize) {
+    fn take(&mut self, at: usize, place: usize, requests: &Resources) {
         let candidate = &mut self.candidates[at];
-        candidate.free = candidate.free.minus(&self.settings.deployments[place].requests);
+        candidate.free = candidate.free.minus(requests);
         if self.settings.pools[candidate.pool].1.capacity_type == CapacityType::Spot {
             *self.on_spot.entry(place).or_default() += 1;
         }
     }
 }
 
-/// Gives nodes to replicas that have none, in the order of creation. If one of a deployment finds none, its others wait.
+/// Gives nodes to replicas that have none, in the order of creation. If one of a deployment finds none, its others with the
+/// same requests wait.
 #[expect(clippy::too_many_arguments, reason = "a system states what it reads and writes")]
 pub(super) fn place_pending(
     mut commands: Commands,
@@ -161,7 +163,7 @@ pub(super) fn place_pending(
         }
     }
     let mut board = Board { settings: &settings, candidates, from: BTreeMap::new(), on_spot };
-    let mut refused: Vec<usize> = Vec::new();
+    let mut refused: Vec<(usize, Resources)> = Vec::new();
     for (id, entity) in index.pending.clone() {
         let Ok((mut replica, of, _)) = replicas.get_mut(entity) else { continue };
         if replica.deleted.is_some() {
@@ -171,23 +173,24 @@ pub(super) fn place_pending(
             continue;
         };
         let deployment = &settings.deployments[place];
+        let requests = replica.requests(deployment);
         let mut held = None;
         if deployment.cluster.is_some() {
-            if refused.contains(&place) {
+            if refused.contains(&(place, requests)) {
                 continue;
             }
-            let Some(at) = board.find(place, wanted) else {
-                refused.push(place);
+            let Some(at) = board.find(place, &requests, wanted) else {
+                refused.push((place, requests));
                 changes.0.push(Change::Pending);
                 continue;
             };
-            board.take(at, place);
+            board.take(at, place, &requests);
             let Candidate { entity: node, pool, free } = board.candidates[at];
             if let Ok((mut node, _)) = nodes.get_mut(node) {
                 node.free = free;
             }
             commands.entity(entity).insert(OnNode(node));
-            held = Some((pool, share_of_node(&deployment.requests, &settings.pools[pool].1.allocatable)));
+            held = Some((pool, share_of_node(&requests, &settings.pools[pool].1.allocatable)));
         }
         replica.bound = Some(now.0);
         index.pending.remove(&id);

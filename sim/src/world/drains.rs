@@ -19,6 +19,23 @@ impl World {
         Ok(())
     }
 
+    /// Evicts a replica of a deployment by the name of its pod, unless its budget holds it back.
+    pub(super) fn evict_pod(
+        &mut self,
+        place: usize,
+        pod: &str,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), String> {
+        let found = self.fleet.find_replica(place, pod);
+        let id = found.ok_or_else(|| format!("there is no pod {pod}, or it is on its way out"))?;
+        if !self.fleet.may_be_evicted(id) {
+            return Err(format!("the disruption budget holds {pod} back"));
+        }
+        self.fleet.evict(id, calendar.now());
+        self.replica_is_deleted(id, calendar);
+        Ok(())
+    }
+
     /// Evicts the replicas of a node. Those that their budgets hold back are tried again.
     pub(super) fn evict_from(&mut self, name: &str, calendar: &mut Calendar<Event>) {
         let now = calendar.now();

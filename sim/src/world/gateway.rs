@@ -14,6 +14,7 @@ use super::settings::EngineSettings;
 use super::{ServiceState, World};
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::Left;
+use crate::scrape::exporter::front::FlowOutcome;
 use crate::traffic::request::Request;
 use crate::traffic::stream::Next;
 
@@ -79,6 +80,7 @@ impl World {
             queue_timeout: None,
         });
         if !admitted {
+            self.state.services[service].front.leaves_flow(FlowOutcome::RejectedOther);
             return self.end_request(placed.place, Outcome::Rejected, 0, calendar);
         }
         if let Some((at, outcome)) = give_up {
@@ -123,6 +125,12 @@ impl World {
                     self.state.replicas.at(slot).counters.refused += 1;
                 }
             }
+            let ServiceState { router, front, .. } = &mut self.state.services[service];
+            front.leaves_flow(if router.is_empty() {
+                FlowOutcome::RejectedNoEndpoints
+            } else {
+                FlowOutcome::RejectedCapacity
+            });
             return self.end_request(placed.place, Outcome::Rejected, 0, calendar);
         }
         let number = queue.push(priority, placed.place);
@@ -167,6 +175,7 @@ impl World {
         let router = &mut self.state.services[service].router;
         let Some(slot) = router.pick(&ask, accepts) else { return false };
         router.given(slot, &ask);
+        self.state.services[service].front.leaves_flow(FlowOutcome::Dispatched);
         self.state.requests.at(place).offered = now;
         self.state.replicas.at(slot).outstanding += 1;
         let taken = match &self.state.replicas.at(slot).engine {
@@ -303,6 +312,7 @@ impl World {
             return;
         };
         self.state.requests.at(request.place).give_up = None;
+        self.leaves_flow(request.place, FlowOutcome::EvictedContextCancelled);
         self.take_out(request.place, outcome, calendar);
     }
 
@@ -310,7 +320,22 @@ impl World {
     pub(super) fn queue_time_is_over(&mut self, request: RequestRef, calendar: &mut Calendar<Event>) {
         if self.state.requests.get(request).is_some_and(|request| request.started.is_none()) {
             self.state.requests.at(request.place).queue_timeout = None;
+            self.leaves_flow(request.place, FlowOutcome::EvictedTtl);
             self.take_out(request.place, Outcome::TimedOut, calendar);
+        }
+    }
+
+    /// Counts a request that leaves the queue before the replicas, if it is there.
+    fn leaves_flow(&mut self, place: u32, outcome: FlowOutcome) {
+        let InFlight { place, service, .. } = self.state.requests.at(place);
+        let (in_queue, service) = (matches!(place, Place::Gateway(_)), usize::from(*service));
+        let ServiceState { router, front, .. } = &mut self.state.services[service];
+        let outcome = match outcome {
+            FlowOutcome::EvictedTtl if router.is_empty() => FlowOutcome::EvictedNoEndpoints,
+            other => other,
+        };
+        if in_queue {
+            front.leaves_flow(outcome);
         }
     }
 

@@ -108,6 +108,17 @@ impl Requests {
         slot.take().expect("a request that is in the system")
     }
 
+    /// The prompt tokens of a service's requests in replicas whose first token has not come.
+    pub(super) fn prefill_tokens(&self, service: usize) -> u64 {
+        let prefills = |request: &&InFlight| {
+            usize::from(request.service) == service
+                && request.first_token.is_none()
+                && !matches!(request.place, Place::Gateway(_))
+        };
+        let requests = self.places.iter().filter_map(|(_, slot)| slot.as_ref());
+        requests.filter(prefills).map(|request| u64::from(request.request.prompt_tokens)).sum()
+    }
+
     /// All requests in the system, in the order of their arrival.
     pub(super) fn all(&self) -> Vec<u32> {
         let mut places: Vec<(Time, u16, u64, u32)> = (0u32..)

@@ -345,7 +345,14 @@ impl SimPlant<'_> {
                 Ok(())
             }
             Action::Hold { .. } => Ok(()),
-            Action::SetRequests { .. } => Err("changing requests is not modelled".to_owned()),
+            Action::SetRequests { target, container, requests } => {
+                let place = world.target(target).map_err(|error| error.to_string())?;
+                world.fleet.set_requests(place, container, requests)
+            }
+            Action::Evict { target, pod } => {
+                let place = world.target(target).map_err(|error| error.to_string())?;
+                world.evict_pod(place, pod, self.calendar)
+            }
             Action::ReplaceNodes { launch, drain } => {
                 for name in drain {
                     self.world.fleet.replicas_on(name)?;

@@ -146,6 +146,8 @@ impl World {
             self.advance(slot, calendar);
         }
         let state = &self.state.services[service];
+        // It takes a look at every request, so that it is only counted for whoever asks.
+        let counts_tokens = self.board.series().iter().any(|of| of.name == "llm_d_epp_inflight_tokens");
         let serves = |serving: &&Serving| {
             serving.ready
                 && self.settings.deployments[serving.deployment as usize].settings.service == service
@@ -158,6 +160,8 @@ impl World {
             counters: &state.front,
             ready: ready.len() as u64,
             means: means(&ready),
+            saturation: saturation(&ready),
+            prefill_tokens: if counts_tokens { self.state.requests.prefill_tokens(service) } else { 0 },
         };
         let subject = Subject::Deployment(u32::try_from(place).expect("deployments are few"));
         for (series, scraped) in (0u16..).zip(self.board.series()) {
@@ -244,6 +248,22 @@ fn gpu_figures(gpu: &GpuSettings, serving: &Serving, now: Time) -> GpuFigures {
 pub(super) fn next_on_grid(now: Time, offset: Span, interval: Span) -> Time {
     let behind = now.since(Time::ZERO + offset).as_nanos();
     Time::ZERO + offset + interval * behind.div_ceil(interval.as_nanos())
+}
+
+/// The mean saturation of replicas that batch continuously; 1 where there is none at all.
+fn saturation(ready: &[&Serving]) -> Option<f64> {
+    let each = |serving: &&Serving| match &serving.engine {
+        Engine::Continuous(replica) => {
+            let gauges = replica.gauges();
+            Some(front::saturation(gauges.waiting as f64, gauges.kv_used_share))
+        }
+        Engine::Slots(_) | Engine::Dynamic(_) | Engine::Halted(_) => None,
+    };
+    if ready.is_empty() {
+        return Some(1.0);
+    }
+    let each: Vec<f64> = ready.iter().filter_map(each).collect();
+    (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64)
 }
 
 /// The means over replicas that batch continuously, if there are any: running, waiting, share of KV cache.

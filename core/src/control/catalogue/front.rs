@@ -7,6 +7,7 @@ use super::{Kind, Scope, Signal};
 /// Labels of a request at the endpoint picker.
 const EPP: &[&str] = &["model_name", "target_model_name", "fairness_id", "priority"];
 const FLOW: &[&str] = &["fairness_id", "priority", "inference_pool", "model_name", "target_model_name"];
+const ENDS: &[&str] = &["outcome", "priority", "inference_pool"];
 const OLD_EPP: &[&str] = &["model_name", "target_model_name"];
 const POOL: &[&str] = &["name"];
 const DYNAMO: &[&str] = &["model"];
@@ -88,6 +89,16 @@ const fn held(name: &'static str, labels: &'static [&'static str]) -> Signal {
     of(name, Kind::Gauge, "requests", labels, "at once: requests held before the replicas")
 }
 
+const fn saturation(name: &'static str) -> Signal {
+    of(
+        name,
+        Kind::Gauge,
+        "share of what may wait or be cached, 1: full",
+        &["inference_pool", "stage"],
+        "the mean over ready replicas at the scrape; 1 without one",
+    )
+}
+
 const fn mean(name: &'static str, unit: &'static str) -> Signal {
     of(name, Kind::Gauge, unit, POOL, "the mean over ready replicas at the scrape")
 }
@@ -117,6 +128,22 @@ pub(super) const SIGNALS: &[Signal] = &[
     under_way("inference_objective_running_requests", &["model_name"]),
     held("llm_d_epp_flow_control_queue_size", FLOW),
     held("inference_extension_flow_control_queue_size", FLOW),
+    saturation("llm_d_epp_flow_control_pool_saturation"),
+    saturation("inference_extension_flow_control_pool_saturation"),
+    of(
+        "llm_d_epp_flow_control_requests_total",
+        Kind::Counter,
+        "requests",
+        ENDS,
+        "when a request is given to a replica, refused, or leaves the queue otherwise",
+    ),
+    of(
+        "llm_d_epp_inflight_tokens",
+        Kind::Gauge,
+        "tokens",
+        &["producer_name", "fairness_id", "priority"],
+        "at once: prompts in replicas without a first token",
+    ),
     Signal { unit: "replicas", ..mean("llm_d_epp_ready_endpoints", "") },
     Signal { unit: "replicas", ..mean("inference_pool_ready_pods", "") },
     mean("llm_d_epp_average_kv_cache_utilization", "share, 0 to 1"),

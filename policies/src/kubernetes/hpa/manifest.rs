@@ -12,7 +12,7 @@ use super::spec::{
     Behavior, BehaviorSpec, ControllerSettings, HpaSettings, MetricSource, PolicyType, ResourceTarget,
     RulesSpec, ScalingPolicySpec, SelectPolicy, ValueTarget, check_bounds, default_metric, positive_milli,
 };
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, value};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, read_target, required, spec_of, value};
 
 /// An HPA as a manifest gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,28 +42,13 @@ const V1_METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const V1_BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
 fn read_object(reader: &mut Reader, node: &Node, controller: &ControllerSettings) -> Option<ManifestHpa> {
-    let mut fields = reader.fields(node, "")?;
-    let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
-    let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
-    if kind != "HorizontalPodAutoscaler" || !matches!(version, "autoscaling/v2" | "autoscaling/v1") {
-        let message = format!(
-            "expected an HorizontalPodAutoscaler of autoscaling/v2 or v1, found {kind:?} of {version:?}"
-        );
-        reader.problems().error(&node.place, message);
-        return None;
-    }
+    let (version, spec) =
+        spec_of(reader, node, "HorizontalPodAutoscaler", &["autoscaling/v2", "autoscaling/v1"])?;
     let v1 = version == "autoscaling/v1";
     let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations"));
-    fields.without_effect(reader, &["metadata", "status"]);
-    let spec = fields.honour(reader, "spec");
-    fields.finish(reader);
-    let Some(spec) = spec else {
-        reader.problems().error(&node.place, "spec is missing");
-        return None;
-    };
     let mut fields = reader.fields(spec, "spec")?;
     let target = fields.honour(reader, "scaleTargetRef");
-    let target = target.and_then(|target| read_target(reader, target));
+    let target = target.and_then(|target| read_target(reader, target, "spec.scaleTargetRef"));
     let min: Option<At<i32>> = value(&mut fields, reader, "minReplicas");
     let max: Option<At<i32>> = required(&mut fields, reader, "maxReplicas");
     let (metrics, behavior) = if v1 {
@@ -86,15 +71,6 @@ fn read_object(reader: &mut Reader, node: &Node, controller: &ControllerSettings
     }
     check_bounds(&settings, controller, &min, &max, reader.problems());
     Some(ManifestHpa { target: target?, settings })
-}
-
-fn read_target(reader: &mut Reader, node: &Node) -> Option<ObjectName> {
-    let mut fields = reader.fields(node, "spec.scaleTargetRef")?;
-    fields.without_effect(reader, &["apiVersion"]);
-    let kind = required(&mut fields, reader, "kind");
-    let name = required(&mut fields, reader, "name");
-    fields.finish(reader);
-    Some(ObjectName { kind: kind?, name: name? })
 }
 
 /// Reads one node at a path.
@@ -202,6 +178,10 @@ fn read_resource(reader: &mut Reader, node: &Node, path: &str) -> Option<MetricS
     fields.finish(reader);
     let (target, target_path) = target?;
     let resource = resource_of(&name?, reader.problems())?;
+    if target.average_utilization.is_some() && target.average_value.is_some() {
+        let message = format!("{target_path}: averageUtilization and averageValue exclude each other");
+        reader.problems().error(&node.place, message);
+    }
     let target = match (target.kind.as_str(), &target.average_utilization, &target.average_value) {
         ("Utilization", Some(percent), _) => {
             ResourceTarget::Utilization(i32::try_from(percent.0).unwrap_or(i32::MAX))
@@ -254,14 +234,7 @@ fn read_object_metric(reader: &mut Reader, node: &Node, path: &str) -> Option<Me
     let metric = read_metric_name(&mut fields, reader);
     let described = fields.honour(reader, "describedObject");
     let described_path = fields.path_of("describedObject");
-    let object = described.and_then(|node| {
-        let mut fields = reader.fields(node, &described_path)?;
-        fields.without_effect(reader, &["apiVersion"]);
-        let kind = required(&mut fields, reader, "kind");
-        let name = required(&mut fields, reader, "name");
-        fields.finish(reader);
-        Some(ObjectName { kind: kind?, name: name? })
-    });
+    let object = described.and_then(|node| read_target(reader, node, &described_path));
     if described.is_none() {
         reader.problems().error(fields.place, format!("{described_path} is missing"));
     }
@@ -326,9 +299,11 @@ fn read_rules(reader: &mut Reader, node: &Node, path: &str) -> Option<RulesSpec>
     let window = value::<At<u32>>(&mut fields, reader, "stabilizationWindowSeconds");
     let select_policy = value::<SelectPolicy>(&mut fields, reader, "selectPolicy");
     let tolerance = value::<At<Quantity>>(&mut fields, reader, "tolerance");
-    let policies = fields.honour(reader, "policies").map(|node| At {
-        value: read_list(reader, node, &format!("{path}.policies"), read_policy),
-        place: node.place.clone(),
+    let policies = fields.honour(reader, "policies").and_then(|node| {
+        let value = read_list(reader, node, &format!("{path}.policies"), read_policy);
+        // Where none could be read, that has been said.
+        let said = value.is_empty() && !matches!(&node.value, Value::List(nodes) if nodes.is_empty());
+        (!said).then(|| At { value, place: node.place.clone() })
     });
     fields.finish(reader);
     Some(RulesSpec { stabilization_window: window.map(seconds), select_policy, policies, tolerance })
@@ -451,14 +426,8 @@ fn read_v1_metric(reader: &mut Reader, node: &Node, path: &str) -> Option<Metric
             }
         }
         "object" => {
-            let object = fields.honour(reader, "target").and_then(|node| {
-                let mut fields = reader.fields(node, &format!("{inner_path}.target"))?;
-                fields.without_effect(reader, &["apiVersion"]);
-                let kind = required(&mut fields, reader, "kind");
-                let name = required(&mut fields, reader, "name");
-                fields.finish(reader);
-                Some(ObjectName { kind: kind?, name: name? })
-            });
+            let target = fields.honour(reader, "target");
+            let object = target.and_then(|node| read_target(reader, node, &format!("{inner_path}.target")));
             let metric = v1_name(&mut fields, reader, "selector");
             let target = v1_target(&mut fields, reader, "averageValue");
             MetricSource::Object { object: object?, metric: metric?, target: target? }

@@ -36,9 +36,9 @@ impl History {
     /// Records that the target was scaled, for the budgets of the scaling policies.
     pub fn store_scale_event(&mut self, now: Time, behavior: &Behavior, before: i32, after: i32) {
         let (events, rules, change) = if after > before {
-            (&mut self.up_events, &behavior.scale_up, after - before)
+            (&mut self.up_events, &behavior.scale_up, after.wrapping_sub(before))
         } else {
-            (&mut self.down_events, &behavior.scale_down, before - after)
+            (&mut self.down_events, &behavior.scale_down, before.wrapping_sub(after))
         };
         let longest = rules.policies.iter().map(|policy| policy.period).max().unwrap_or(Span::ZERO);
         replace_last(events, (change, now), |at| is_before(at, longest, now));

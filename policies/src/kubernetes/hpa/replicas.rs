@@ -295,8 +295,8 @@ pub fn object_value(
     value(pods, current, usage, target_milli, tolerances)
 }
 
-/// `GetExternalMetricReplicas`: the sum of all series against a target value. A sum that overflows stays at the
-/// largest integer.
+/// `GetExternalMetricReplicas`: the sum of all series against a target value. A sum that exceeds the largest integer
+/// stays there; one that falls below the smallest wraps.
 ///
 /// # Errors
 /// When there are no pods.
@@ -307,8 +307,14 @@ pub fn external_value(
     target_milli: i64,
     tolerances: Tolerances,
 ) -> Result<Proposal, CalcError> {
-    let sum = series.iter().try_fold(0i64, |sum, sample| sum.checked_add(sample.milli));
-    value(pods, current, sum.unwrap_or(i64::MAX), target_milli, tolerances)
+    let mut usage = 0i64;
+    for Sample { milli, .. } in series {
+        usage = match usage.overflowing_add(*milli) {
+            (_, true) if *milli > 0 => return value(pods, current, i64::MAX, target_milli, tolerances),
+            (sum, _) => sum,
+        };
+    }
+    value(pods, current, usage, target_milli, tolerances)
 }
 
 fn value(
@@ -346,8 +352,8 @@ pub fn object_average(
 
 /// `GetExternalPerPodMetricReplicas`: the sum of all series divided by the pods of `status.replicas`.
 ///
-/// A running sum below 0 or at the largest integer counts as an overflow: the controller proposes the largest number
-/// of replicas then.
+/// A running sum below 0 counts as an overflow, and as the largest integer then. So does a reported usage that no float
+/// tells from it.
 #[must_use]
 pub fn external_average(
     status_replicas: i32,
@@ -356,12 +362,13 @@ pub fn external_average(
     tolerances: Tolerances,
 ) -> Proposal {
     let sum = series.iter().try_fold(0i64, |sum, sample| {
-        sum.checked_add(sample.milli).filter(|sum| (0..i64::MAX).contains(sum))
+        let sum = sum.wrapping_add(sample.milli);
+        (sum >= 0).then_some(sum)
     });
-    match sum {
-        Some(usage) => average(status_replicas, usage, target_milli, tolerances, ceil_capped),
-        None => Proposal { replicas: i32::MAX, utilization: None, usage: i64::MAX },
-    }
+    let total = sum.unwrap_or(i64::MAX);
+    let proposal = average(status_replicas, total, target_milli, tolerances, ceil_capped);
+    let usage = if total as f64 >= i64::MAX as f64 { i64::MAX } else { proposal.usage };
+    Proposal { usage, ..proposal }
 }
 
 fn average(
@@ -376,4 +383,39 @@ fn average(
         if tolerances.within(ratio) { status_replicas } else { ceil(usage as f64 / target_milli as f64) };
     let per_pod = go::int64((usage as f64 / f64::from(status_replicas)).ceil());
     Proposal { replicas, utilization: None, usage: per_pod }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scaletwin_core::units::{Span, Time};
+
+    const NARROW: Tolerances = Tolerances { down: 0.1, up: 0.1 };
+
+    fn series<const N: usize>(values: [i64; N]) -> [Sample; N] {
+        values.map(|milli| Sample { milli, at: Time::ZERO, window: Span::ZERO })
+    }
+
+    /// What the controller's code gives for sums at the ends of the 64 bits, worked out by hand.
+    #[test]
+    fn sums_that_overflow_are_held_against_large_targets_as_well() {
+        let of = |values: &[Sample], target| external_average(2, values, target, NARROW);
+        let most = Proposal { replicas: i32::MAX, utilization: None, usage: i64::MAX };
+        assert_eq!(of(&series([i64::MAX, 1]), 1_000), most);
+        assert_eq!(of(&series([-1, 5_000]), 1_000), most, "a negative value counts as an overflow");
+        let target = 1 << 33;
+        assert_eq!(of(&series([i64::MAX, 1]), target).replicas, 1 << 30, "2^63 / 2^33");
+        assert_eq!(of(&series([-1]), 1 << 62).replicas, 2, "within the tolerance");
+        assert_eq!(of(&series([i64::MAX, -i64::MAX, 4_000]), 1_000).replicas, 4, "no overflow on the way");
+    }
+
+    #[test]
+    fn a_sum_of_values_caps_above_and_wraps_below() {
+        let of =
+            |values: &[Sample]| external_value(&[], 0, values, 1_000, NARROW).expect("no pods are needed");
+        assert_eq!(of(&series([i64::MAX, 1, -5])).usage, i64::MAX, "what comes later does not count");
+        assert_eq!(of(&series([i64::MAX, -5])).usage, i64::MAX - 5);
+        assert_eq!(of(&series([i64::MIN, -1])).usage, i64::MAX);
+        assert_eq!(of(&series([i64::MIN, -1, -7])).usage, i64::MAX - 7);
+    }
 }

@@ -10,6 +10,7 @@ pub use super::settings::{
     Behavior, ControllerSettings, HpaSettings, MetricSource, PolicyType, ResourceTarget, Rules,
     ScalingPolicy, SelectPolicy, ValueTarget,
 };
+use crate::kubernetes::manifest::refuse_beside;
 
 scaletwin_core::keys! {
     /// The flags of the HPA controller in kube-controller-manager.
@@ -281,10 +282,7 @@ impl HpaSpec {
             self.metrics.as_ref().map(|at| &at.place),
             self.behavior.as_ref().map(|at| &at.place),
         ];
-        for place in own.into_iter().flatten() {
-            let problem = Problem::error(place, "this key and manifest: exclude each other");
-            problems.push(problem.hint("change the manifest, or copy it into our own keys"));
-        }
+        refuse_beside(own, problems);
     }
 }
 

@@ -7,7 +7,7 @@ use super::spec::{
     BudgetSpec, ConsolidationPolicy, DisruptionSpec, Lasting, LimitsSpec, NodePoolSettings, NodePoolSpec,
     Operator, ReasonName, RequirementSpec,
 };
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, documents};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, documents, unexpected};
 
 /// Reads the NodePools among a manifest's documents; EC2NodeClasses and the like beside them are left alone.
 ///
@@ -37,9 +37,7 @@ fn read_pool(reader: &mut Reader, node: &Node) -> Option<NodePoolSettings> {
     let spec = fields.honour(reader, "spec");
     fields.finish(reader);
     if version != "karpenter.sh/v1" {
-        reader
-            .problems()
-            .error(&node.place, format!("expected a NodePool of karpenter.sh/v1, found {version:?}"));
+        reader.problems().push(unexpected(node, "a NodePool of karpenter.sh/v1", "NodePool", version));
         return None;
     }
     let (Some(name), Some(spec)) = (name, spec) else {

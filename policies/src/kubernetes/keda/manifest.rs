@@ -6,18 +6,19 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::ObjectName;
-use scaletwin_core::input::{At, Node, Problem, Problems};
+use scaletwin_core::input::{At, Node, Problem, Problems, Value};
 use scaletwin_core::units::{Quantity, Span};
 
+use super::bindings::{Bindings, Names, StandsFor};
 use super::scalers::SCALERS;
 use super::spec::{formula, resource};
-use super::trigger::{SignalSource, Source, Trigger, metric_name};
+use super::trigger::{Partitions, SignalSource, Source, Trigger, metric_name};
 use super::{Fallback, FallbackBehavior, MetricType, Modifiers, Pause, ScaledObject, trigger};
 use crate::kubernetes::hpa::manifest::{read_behavior, read_list};
 use crate::kubernetes::hpa::spec::{
     ControllerSettings, MetricSource, ResourceName, ResourceTarget, positive_milli,
 };
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, value};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, required, unexpected, value};
 use crate::rules::schedule::between;
 
 /// A ScaledObject as a manifest gives it.
@@ -31,50 +32,33 @@ pub struct ManifestKeda {
     pub stands_for: BTreeMap<String, StandsFor>,
 }
 
-/// What a trigger measures, for which a signal of the scenario stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StandsFor {
-    /// The query of a Prometheus trigger.
-    Query(String),
-    /// The one number of a scaler of this type.
-    Scaler(String),
-}
-
-/// Reads the manifest `node` of a ScaledObject. `bind` names the signal of a trigger, by its name or that of its metric.
+/// Reads the manifest `node` of a ScaledObject, of whose triggers `bindings` says more.
 ///
 /// # Errors
 /// All problems: a field that is wrong, missing, or neither modelled nor waived.
 pub fn read(
     node: &Node,
     waived: &[String],
-    bind: &BTreeMap<String, At<String>>,
+    bindings: &Bindings,
     controller: &ControllerSettings,
 ) -> Result<(ManifestKeda, FieldCoverage), Problems> {
     let mut reader = Reader::new(waived);
-    let keda = read_object(&mut reader, node, bind, controller);
+    let keda = read_object(&mut reader, node, bindings, controller);
     reader.finish(keda, &node.place)
-}
-
-/// The names that stand for triggers, and what they stand for.
-#[derive(Debug)]
-pub(in crate::kubernetes) struct Names<'a> {
-    bind: &'a BTreeMap<String, At<String>>,
-    used: Vec<String>,
-    stands_for: BTreeMap<String, StandsFor>,
 }
 
 fn read_object(
     reader: &mut Reader,
     node: &Node,
-    bind: &BTreeMap<String, At<String>>,
+    bindings: &Bindings,
     controller: &ControllerSettings,
 ) -> Option<ManifestKeda> {
     let mut fields = reader.fields(node, "")?;
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
     if kind != "ScaledObject" || version != "keda.sh/v1alpha1" {
-        let message = format!("expected a ScaledObject of keda.sh/v1alpha1, found {kind:?} of {version:?}");
-        reader.problems().error(&node.place, message);
+        let expected = "a ScaledObject of keda.sh/v1alpha1";
+        reader.problems().push(unexpected(node, expected, kind, version));
         return None;
     }
     let pause = fields.honour(reader, "metadata").map(|node| read_metadata(reader, node));
@@ -87,45 +71,65 @@ fn read_object(
     };
     let mut fields = reader.fields(spec, "spec")?;
     let target = fields.honour(reader, "scaleTargetRef").and_then(|node| read_target(reader, node));
+    let mut replicas = |key| value::<u16>(&mut fields, reader, key).map(i32::from);
+    let (min, max) = (replicas("minReplicaCount"), replicas("maxReplicaCount"));
+    let mut names = Names::new(bindings);
+    let bounds = (min.unwrap_or(0), max.unwrap_or(100));
+    let object = read_scaling(reader, &mut fields, &mut names, bounds, controller);
+    fields.finish(reader);
+    let stands_for = names.finish(reader);
+    let object = ScaledObject { pause: pause.unwrap_or_default(), ..object? };
+    object.check(&spec.place, reader.problems());
+    Some(ManifestKeda { target: target?, object, stands_for })
+}
+
+/// The fields of a ScaledObject that KServe takes up into a service of its own as well. `None` where no trigger could be read.
+pub(in crate::kubernetes) fn read_scaling(
+    reader: &mut Reader,
+    fields: &mut Fields<'_>,
+    names: &mut Names<'_>,
+    (min_replicas, max_replicas): (i32, i32),
+    controller: &ControllerSettings,
+) -> Option<ScaledObject> {
     let mut seconds = |key, default: u64| {
-        let seconds = value::<At<u32>>(&mut fields, reader, key);
+        let seconds = value::<At<u32>>(fields, reader, key);
         Span::from_secs(seconds.map_or(default, |seconds| u64::from(seconds.value)))
     };
     let polling_interval = seconds("pollingInterval", 30);
     let cooldown_period = seconds("cooldownPeriod", 300);
     let initial_cooldown_period = seconds("initialCooldownPeriod", 0);
-    let mut replicas = |key| value::<u16>(&mut fields, reader, key).map(i32::from);
-    let (idle, min, max) =
-        (replicas("idleReplicaCount"), replicas("minReplicaCount"), replicas("maxReplicaCount"));
-    let mut names = Names::new(bind);
-    let triggers = match fields.honour(reader, "triggers") {
-        Some(node) => read_triggers(reader, node, &mut names),
+    let idle_replicas = value::<u16>(fields, reader, "idleReplicaCount").map(i32::from);
+    let path = fields.path_of("triggers");
+    let written = fields.honour(reader, "triggers");
+    let are_written =
+        written.is_some_and(|node| !matches!(&node.value, Value::List(nodes) if nodes.is_empty()));
+    let triggers = match written {
+        Some(node) => read_triggers(reader, node, &path, names),
         None => Vec::new(),
     };
+    let path = fields.path_of("advanced");
     let advanced = fields.honour(reader, "advanced");
     let (behavior, modifiers) =
-        advanced.map_or((None, None), |node| read_advanced(reader, node, &triggers, controller));
-    let fallback = fields.honour(reader, "fallback").and_then(|node| read_fallback(reader, node));
-    fields.finish(reader);
-    let stands_for = names.finish(reader);
-    let object = ScaledObject {
+        advanced.map_or((None, None), |node| read_advanced(reader, node, &path, &triggers, controller));
+    let path = fields.path_of("fallback");
+    let fallback = fields.honour(reader, "fallback").and_then(|node| read_fallback(reader, node, &path));
+    if polling_interval.is_zero() {
+        let message = format!("{} is at least 1", fields.path_of("pollingInterval"));
+        reader.problems().error(fields.place, message);
+    }
+    (!are_written || !triggers.is_empty()).then_some(ScaledObject {
         polling_interval,
         cooldown_period,
         initial_cooldown_period,
-        idle_replicas: idle,
-        min_replicas: min.unwrap_or(0),
-        max_replicas: max.unwrap_or(100),
+        idle_replicas,
+        min_replicas,
+        max_replicas,
         triggers,
         modifiers,
         fallback,
         behavior,
-        pause: pause.unwrap_or_default(),
-    };
-    if polling_interval.is_zero() {
-        reader.problems().error(&spec.place, "spec.pollingInterval is at least 1");
-    }
-    object.check(&spec.place, reader.problems());
-    Some(ManifestKeda { target: target?, object, stands_for })
+        pause: Pause::default(),
+    })
 }
 
 fn read_metadata(reader: &mut Reader, node: &Node) -> Pause {
@@ -164,30 +168,33 @@ fn read_target(reader: &mut Reader, node: &Node) -> Option<ObjectName> {
 fn read_advanced(
     reader: &mut Reader,
     node: &Node,
+    path: &str,
     triggers: &[Trigger],
     controller: &ControllerSettings,
 ) -> (Option<super::Behavior>, Option<Modifiers>) {
-    let Some(mut fields) = reader.fields(node, "spec.advanced") else { return (None, None) };
+    let Some(mut fields) = reader.fields(node, path) else { return (None, None) };
     // It acts when the object is deleted, which does not happen here.
     fields.without_effect(reader, &["restoreToOriginalReplicaCount"]);
+    let (of_hpa, of_modifiers) =
+        (fields.path_of("horizontalPodAutoscalerConfig"), fields.path_of("scalingModifiers"));
     let behavior = fields.honour(reader, "horizontalPodAutoscalerConfig").and_then(|node| {
-        let path = "spec.advanced.horizontalPodAutoscalerConfig";
-        let mut fields = reader.fields(node, path)?;
+        let mut fields = reader.fields(node, &of_hpa)?;
         fields.without_effect(reader, &["name"]);
         let behavior = fields
             .honour(reader, "behavior")
-            .map(|node| read_behavior(reader, node, &format!("{path}.behavior")));
+            .map(|node| read_behavior(reader, node, &format!("{of_hpa}.behavior")));
         fields.finish(reader);
         behavior.map(|spec| spec.check(controller, reader.problems()))
     });
-    let modifiers =
-        fields.honour(reader, "scalingModifiers").and_then(|node| read_modifiers(reader, node, triggers));
+    let modifiers = fields
+        .honour(reader, "scalingModifiers")
+        .and_then(|node| read_modifiers(reader, node, &of_modifiers, triggers));
     fields.finish(reader);
     (behavior, modifiers)
 }
 
-fn read_modifiers(reader: &mut Reader, node: &Node, triggers: &[Trigger]) -> Option<Modifiers> {
-    let mut fields = reader.fields(node, "spec.advanced.scalingModifiers")?;
+fn read_modifiers(reader: &mut Reader, node: &Node, path: &str, triggers: &[Trigger]) -> Option<Modifiers> {
+    let mut fields = reader.fields(node, path)?;
     let written: Option<At<String>> = required(&mut fields, reader, "formula");
     let target: Option<At<Quantity>> = required(&mut fields, reader, "target");
     let activation_target = number(&mut fields, reader, "activationTarget").unwrap_or(0.0);
@@ -198,8 +205,8 @@ fn read_modifiers(reader: &mut Reader, node: &Node, triggers: &[Trigger]) -> Opt
     Some(Modifiers { formula, target, activation_target, metric_type })
 }
 
-fn read_fallback(reader: &mut Reader, node: &Node) -> Option<Fallback> {
-    let mut fields = reader.fields(node, "spec.fallback")?;
+fn read_fallback(reader: &mut Reader, node: &Node, path: &str) -> Option<Fallback> {
+    let mut fields = reader.fields(node, path)?;
     let failure_threshold = required(&mut fields, reader, "failureThreshold");
     let replicas: Option<u16> = required(&mut fields, reader, "replicas");
     let behavior = value(&mut fields, reader, "behavior").unwrap_or(FallbackBehavior::Static);
@@ -208,9 +215,8 @@ fn read_fallback(reader: &mut Reader, node: &Node) -> Option<Fallback> {
 }
 
 /// Triggers in their order. Their places name their metrics, so that one that cannot be read still counts.
-fn read_triggers(reader: &mut Reader, node: &Node, names: &mut Names<'_>) -> Vec<Trigger> {
-    let nodes =
-        read_list(reader, node, "spec.triggers", |_, node, path| Some((node.clone(), path.to_owned())));
+fn read_triggers(reader: &mut Reader, node: &Node, path: &str, names: &mut Names<'_>) -> Vec<Trigger> {
+    let nodes = read_list(reader, node, path, |_, node, path| Some((node.clone(), path.to_owned())));
     let nodes = nodes.iter().enumerate();
     nodes.filter_map(|(at, (node, path))| read_trigger(reader, node, path, at, names)).collect()
 }
@@ -238,6 +244,10 @@ fn read_trigger(
         return None;
     };
     let mut fields = reader.fields(metadata, &metadata_path)?;
+    if cached && matches!(kind.as_str(), "cpu" | "memory" | "cron") {
+        let message = format!("useCachedMetrics is not supported for the {} scaler", kind.value);
+        reader.problems().error(&kind.place, message);
+    }
     if let "cpu" | "memory" = kind.as_str() {
         let read = read_resource(&mut fields, reader, &kind, metric_type.as_ref());
         fields.finish(reader);
@@ -254,6 +264,9 @@ fn read_trigger(
     let metric = metric_name(at, &kind);
     let source = match kind.as_str() {
         "cron" => read_cron(&mut fields, reader),
+        "external" | "external-push" => {
+            read_external(&mut fields, reader, &kind, name.as_deref(), &metric, names)
+        }
         _ => read_scaler(&mut fields, reader, &kind, name.as_deref(), &metric, names),
     };
     fields.finish(reader);
@@ -309,7 +322,9 @@ fn read_resource(
             let found = other.unwrap_or("none");
             let message =
                 format!("a {} trigger has metricType Utilization or AverageValue, found {found}", kind.value);
-            reader.problems().error(&kind.place, message);
+            let problem = Problem::error(&kind.place, message);
+            let hint = "write metricType: beside type:; KEDA takes it from metadata no longer";
+            reader.problems().push(problem.hint(hint));
             return None;
         }
     };
@@ -342,6 +357,11 @@ fn read_scaler(
         fields.without_effect_where(reader, |_| true);
         return None;
     };
+    let partitions = if PARTITIONED.contains(&scaler.kind) {
+        read_partitions(fields, reader, name, metric, names)
+    } else {
+        None
+    };
     let prometheus = scaler.kind == "prometheus";
     let query: Option<String> = if prometheus { required(fields, reader, "query") } else { None };
     let ignore: Option<String> = if prometheus { value(fields, reader, "ignoreNullValues") } else { None };
@@ -363,43 +383,68 @@ fn read_scaler(
         activation_threshold,
         ignore_null_values,
         push: false,
+        partitions,
     }))
 }
 
-impl<'a> Names<'a> {
-    pub(in crate::kubernetes) fn new(bind: &'a BTreeMap<String, At<String>>) -> Names<'a> {
-        Names { bind, used: Vec::new(), stands_for: BTreeMap::new() }
-    }
+/// The scalers whose lag is limited by partitions.
+const PARTITIONED: [&str; 3] = ["kafka", "apache-kafka", "azure-eventhub"];
 
-    /// The signal of a trigger: the bound one, or that of its own name.
-    pub(in crate::kubernetes) fn signal(
-        &mut self,
-        name: Option<&str>,
-        metric: &str,
-        stands_for: StandsFor,
-    ) -> String {
-        let bound = name.into_iter().chain([metric]).find_map(|key| Some((key, self.bind.get(key)?)));
-        self.used.extend(bound.map(|(key, _)| key.to_owned()));
-        let signal = bound.map_or(name.unwrap_or(metric), |(_, signal)| &signal.value).to_owned();
-        self.stands_for.insert(signal.clone(), stands_for);
-        signal
+/// The partitions that limit what a lag asks for, where the scenario says how many there are.
+fn read_partitions(
+    fields: &mut Fields<'_>,
+    reader: &mut Reader,
+    name: Option<&str>,
+    metric: &str,
+    names: &mut Names<'_>,
+) -> Option<Partitions> {
+    let mut holds = |key| value::<String>(fields, reader, key).is_some_and(|text| truth(&text));
+    let (idle, even) = (holds("allowIdleConsumers"), holds("ensureEvenDistributionOfPartitions"));
+    // Which partitions lag, and by messages that nobody takes, one number does not say.
+    for key in ["limitToPartitionsWithLag", "excludePersistentLag"] {
+        fields.without_effect_when(reader, key, |node| node.as_text().is_some_and(|text| !truth(text)));
     }
+    let count = names.partitions(name, metric);
+    if even && count.is_none() {
+        let problem = Problem::error(fields.place, "an even distribution needs the number of partitions");
+        reader.problems().push(problem.hint(format!("add partitions: {{{metric}: 12}} to the controller")));
+    }
+    count.filter(|_| even || !idle).map(|count| Partitions { count: i64::from(count), even })
+}
 
-    /// What the signals stand for. A name that was not needed is a problem.
-    pub(in crate::kubernetes) fn finish(self, reader: &mut Reader) -> BTreeMap<String, StandsFor> {
-        for (name, to) in self.bind.iter().filter(|(name, _)| !self.used.contains(name)) {
-            let problem = Problem::error(&to.place, format!("no trigger of the manifest is named {name:?}"));
-            reader.problems().push(
-                problem.hint("a trigger goes by its name, or by that of its metric, such as s0-prometheus"),
-            );
-        }
-        self.stands_for
-    }
+/// A scaler outside KEDA. Its own server says what is measured and what one replica is to have of it.
+fn read_external(
+    fields: &mut Fields<'_>,
+    reader: &mut Reader,
+    kind: &At<String>,
+    name: Option<&str>,
+    metric: &str,
+    names: &mut Names<'_>,
+) -> Option<Source> {
+    required::<String>(fields, reader, "scalerAddress");
+    fields.without_effect_where(reader, |_| true);
+    let Some(target) = names.target(name, metric) else {
+        let message =
+            format!("only the server of an {} scaler knows what one replica is to have", kind.value);
+        let problem = Problem::error(&kind.place, message);
+        reader.problems().push(problem.hint(format!("add targets: {{{metric}: 10}} to the controller")));
+        return None;
+    };
+    let threshold = positive_milli(&target, reader.problems())?;
+    let signal = names.signal(name, metric, StandsFor::Scaler(kind.value.clone()));
+    Some(Source::Signal(SignalSource {
+        signal,
+        threshold,
+        activation_threshold: 0.0,
+        ignore_null_values: false,
+        push: kind.value == "external-push",
+        partitions: None,
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use scaletwin_core::input::parse;
+    use scaletwin_core::input::{Count, Place, parse};
 
     use super::*;
 
@@ -437,7 +482,7 @@ spec:
     fn read_text(text: &str, waived: &[&str]) -> Result<(ManifestKeda, FieldCoverage), String> {
         let node = parse("so.yaml", text).unwrap();
         let waived: Vec<String> = waived.iter().map(|path| (*path).to_owned()).collect();
-        read(&node, &waived, &BTreeMap::new(), &ControllerSettings::default())
+        read(&node, &waived, &Bindings::default(), &ControllerSettings::default())
             .map_err(|error| error.to_string())
     }
 
@@ -484,13 +529,54 @@ spec:
                 "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nspec:\n  scaleTargetRef: {{name: a}}\n  minReplicaCount: 1\n  triggers: [{{type: {kind}, metadata: {{{metadata}}}}}]\n"
             );
             let node = parse("so.yaml", &text).expect("YAML");
-            let (keda, _) = read(&node, &[], &BTreeMap::new(), &ControllerSettings::default())
+            let (keda, _) = read(&node, &[], &Bindings::default(), &ControllerSettings::default())
                 .unwrap_or_else(|problems| panic!("{kind}: {problems}"));
             let Source::Signal(signal) = &keda.object.triggers[0].source else { panic!("a signal") };
             assert_eq!(signal.threshold, want.0, "{kind}");
             assert!((signal.activation_threshold - want.1).abs() < 1e-9, "{kind}");
             assert_eq!(keda.stands_for[&format!("s0-{kind}")], StandsFor::Scaler(kind.to_owned()));
         }
+    }
+
+    const KAFKA: &str = "apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+spec:
+  scaleTargetRef: {name: a}
+  minReplicaCount: 1
+  triggers:
+    - {type: kafka, metadata: {topic: a, limitToPartitionsWithLag: \"false\", OWN}}
+    - {type: external-push, metadata: {scalerAddress: \"s:9090\", any: thing}}
+";
+
+    #[test]
+    fn partitions_and_targets_come_from_the_scenario() {
+        let at = |value: u32| At { value: Count(value), place: Place::nowhere() };
+        let ten = At { value: "10".parse::<Quantity>().expect("ten"), place: Place::nowhere() };
+        let bindings = Bindings {
+            partitions: BTreeMap::from([("s0-kafka".to_owned(), at(6))]),
+            targets: BTreeMap::from([("s1-external-push".to_owned(), ten)]),
+            ..Bindings::default()
+        };
+        let triggers = |own: &str| {
+            let node = parse("so.yaml", &KAFKA.replace("OWN", own)).expect("YAML");
+            let read = read(&node, &[], &bindings, &ControllerSettings::default());
+            read.map(|(keda, _)| keda.object.triggers).map_err(|problems| problems.to_string())
+        };
+        let partitions = |own: &str| match &triggers(own).expect("a ScaledObject")[0].source {
+            Source::Signal(signal) => signal.partitions,
+            other => panic!("{other:?}"),
+        };
+        let six = Partitions { count: 6, even: false };
+        assert_eq!(partitions("version: 1.0.0"), Some(six));
+        assert_eq!(partitions("allowIdleConsumers: \"true\""), None);
+        let even = "allowIdleConsumers: \"true\", ensureEvenDistributionOfPartitions: \"true\"";
+        assert_eq!(partitions(even), Some(Partitions { even: true, ..six }));
+        let Source::Signal(push) = &triggers("version: 1.0.0").expect("a ScaledObject")[1].source else {
+            panic!("a signal")
+        };
+        assert_eq!((push.threshold, push.push), (10_000, true));
+        let refused = triggers("excludePersistentLag: \"true\"").expect_err("it is not modelled");
+        assert!(refused.contains("metadata.excludePersistentLag is not modelled"), "{refused}");
     }
 
     #[test]
@@ -502,7 +588,9 @@ spec:
             ("minReplicaCount: 0", "idleReplicaCount: 0", "must be less than minReplicaCount=0"),
             ("waiting + office", "waiting + ofice", "there is no trigger named \"ofice\""),
             ("start: 0 8 * * *", "start: 0 25 * * *", "is not within 0 to 23"),
-            ("type: prometheus", "type: external", "with our own keys"),
+            ("type: prometheus", "type: datadog", "with our own keys"),
+            ("type: prometheus", "type: external", "add targets: {s0-external: 10}"),
+            ("type: cron", "type: cron\n      useCachedMetrics: true", "not supported for the cron scaler"),
             ("metricType: Utilization", "metricType: Value", "Utilization or AverageValue"),
             ("v1alpha1", "v1beta1", "expected a ScaledObject"),
         ] {

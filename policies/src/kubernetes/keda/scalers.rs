@@ -186,8 +186,7 @@ const REDIS: &[&str] = &[
     "passwordFromEnv",
 ];
 
-/// Which lag of Kafka. More consumers than partitions are taken to have something to do, as where there are at least as
-/// many partitions as the most replicas.
+/// Which lag of Kafka.
 const KAFKA: &[&str] = &[
     "bootstrapServers",
     "bootstrapServersFromEnv",
@@ -195,8 +194,9 @@ const KAFKA: &[&str] = &[
     "consumerGroupFromEnv",
     "topic",
     "topicFromEnv",
-    "allowIdleConsumers",
+    "partitionLimitation",
     "offsetResetPolicy",
+    "scaleToZeroOnInvalidOffset",
     "version",
     "sasl",
     "tls",

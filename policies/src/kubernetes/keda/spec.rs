@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use scaletwin_core::input::{At, Count, Period, Place, Problem, Problems};
 use scaletwin_core::units::{Quantity, Span};
 
+use super::bindings::Bindings;
 use super::formula::Formula;
-use super::trigger::{SignalSource, Source, Trigger};
+use super::trigger::{Partitions, SignalSource, Source, Trigger};
 use super::{Fallback, FallbackBehavior, MetricType, Modifiers, Pause, ScaledObject};
 use crate::kubernetes::hpa::spec::{
     BehaviorSpec, ControllerSettings, ControllerSpec, MetricSource, ResourceName, ResourceTarget,
@@ -29,6 +30,11 @@ scaletwin_core::keys! {
         /// Which signal stands for a trigger of the manifest, by the trigger's name, or by that of its metric
         /// (`s0-prometheus`). Default: the signal of that very name.
         pub bind: BTreeMap<String, At<String>> = BTreeMap::new(),
+        /// How many partitions the topic of a Kafka or Event Hub trigger of the manifest has, by the same names: KEDA asks for no
+        /// more consumers. Default: as many as the most replicas.
+        pub partitions: BTreeMap<String, At<Count>> = BTreeMap::new(),
+        /// What one replica is to have of an external trigger of the manifest, by the same names: its scaler alone knows.
+        pub targets: BTreeMap<String, At<Quantity>> = BTreeMap::new(),
         /// The flags of the HPA controller.
         pub controller: ControllerSpec = ControllerSpec::default(),
         /// The first poll, after the start of the run. Default: drawn from the seed, below the polling interval.
@@ -116,6 +122,8 @@ scaletwin_core::keys! {
         pub metric_type: MetricType = MetricType::AverageValue,
         /// Whether the HPA sees the value of the last poll instead of a fresh one.
         pub use_cached_metrics: bool = false,
+        /// The partitions of the topic that it is the lag of: no more replicas are asked for. Default: any number.
+        pub partitions: Option<Count> = None,
     }
 }
 
@@ -195,6 +203,16 @@ scaletwin_core::keys! {
 }
 
 impl KedaSpec {
+    /// What it says of the triggers of a manifest.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings {
+        Bindings {
+            signals: self.bind.clone(),
+            partitions: self.partitions.clone(),
+            targets: self.targets.clone(),
+        }
+    }
+
     /// The checked object by our own keys. `None` when a problem was pushed.
     #[must_use]
     pub fn check(&self, controller: &ControllerSettings, problems: &mut Problems) -> Option<ScaledObject> {
@@ -284,6 +302,7 @@ impl TriggerSpec {
                     activation_threshold: spec.activation_threshold,
                     ignore_null_values: spec.ignore_null_values,
                     push: false,
+                    partitions: None,
                 }),
             }),
             TriggerSpec::Queue(spec) => spec.check("queue", false, problems),
@@ -309,6 +328,9 @@ impl QueueSpec {
                 activation_threshold: self.activation_threshold,
                 ignore_null_values: false,
                 push,
+                partitions: self
+                    .partitions
+                    .map(|partitions| Partitions { count: i64::from(partitions.0), even: false }),
             }),
         })
     }

@@ -22,6 +22,7 @@ fn object() -> ScaledObject {
         activation_threshold: 2.0,
         ignore_null_values: false,
         push: false,
+        partitions: None,
     };
     let trigger = Trigger {
         kind: "prometheus".into(),

@@ -54,6 +54,34 @@ pub struct SignalSource {
     pub ignore_null_values: bool,
     /// Whether it makes itself heard when a request comes to a target without replicas.
     pub push: bool,
+    /// The partitions of its topic, where more consumers than these have nothing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<Partitions>,
+}
+
+/// The partitions of a topic, which limit what a lag asks for: `getTotalLag` of `kafka_scaler.go`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Partitions {
+    /// How many there are, above 0.
+    pub count: i64,
+    /// `ensureEvenDistributionOfPartitions`: as many consumers as divide them evenly.
+    pub even: bool,
+}
+
+impl Partitions {
+    /// What a lag counts as, of which one replica is to have `threshold`: whole messages. It is cut only where it asks for a
+    /// whole replica more than there are partitions.
+    #[must_use]
+    pub fn limit(self, lag: i64, threshold: i64) -> i64 {
+        let threshold = threshold.max(1);
+        let even = |lag: i64| {
+            let divides = |n: &i64| self.count % n == 0;
+            let mut factors = (1..=self.count).filter(divides).map(|factor| factor.saturating_mul(threshold));
+            factors.find(|enough| *enough >= lag).unwrap_or_else(|| self.count.saturating_mul(threshold))
+        };
+        let lag = if self.even { even(lag) } else { lag };
+        if lag / threshold > self.count { self.count.saturating_mul(threshold) } else { lag }
+    }
 }
 
 /// Why a trigger has no value.
@@ -146,7 +174,10 @@ impl SignalSource {
             Err(TriggerError::Empty | TriggerError::NotFinite) if self.ignore_null_values => 0.0,
             other => other?,
         };
-        Ok(Told { value, active: value > self.activation_threshold })
+        let active = value > self.activation_threshold;
+        let limit =
+            |partitions: Partitions| partitions.limit(go::int64(value), self.threshold / 1_000) as f64;
+        Ok(Told { value: self.partitions.map_or(value, limit), active })
     }
 }
 
@@ -172,4 +203,29 @@ pub(super) fn one(answer: &Reading<scaletwin_core::control::Values>) -> Result<f
 #[must_use]
 pub(in crate::kubernetes) fn milli(value: f64) -> i64 {
     go::int64(value * 1_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_lag_is_cut_where_it_asks_for_a_whole_replica_too_many() {
+        let six = Partitions { count: 6, even: false };
+        assert_eq!([60, 69, 70, 1_000].map(|lag| six.limit(lag, 10)), [60, 69, 60, 60]);
+        let even = Partitions { even: true, ..six };
+        assert_eq!([0, 11, 21, 31, 1_000].map(|lag| even.limit(lag, 10)), [10, 20, 30, 60, 60]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_one_replica_beyond_the_partitions(
+            lag in 0i64.., threshold in 1i64..1_000, count in 1i64..200, even in prop::bool::ANY,
+        ) {
+            let limited = Partitions { count, even }.limit(lag, threshold);
+            prop_assert!(limited < (count + 1) * threshold);
+            prop_assert!(even || limited <= lag);
+        }
+    }
 }

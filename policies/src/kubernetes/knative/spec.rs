@@ -1,12 +1,13 @@
 //! What a user sets of a PodAutoscaler: annotations of a revision, by our own keys or in a manifest, and the ConfigMap
 //! `config-autoscaler`.
 
-use scaletwin_core::input::{At, Place, Problem, Problems};
+use scaletwin_core::input::{At, Place, Problems};
 use scaletwin_core::units::Span;
 use serde::Serialize;
 
 use super::buckets::Aggregation;
 use super::scaler::ScalerSettings;
+use crate::kubernetes::manifest::refuse_beside;
 
 /// The settings of a PodAutoscaler, with all defaults filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -198,10 +199,7 @@ impl KpaSpec {
             self.annotations.as_ref().map(|at| &at.place),
             self.container_concurrency.as_ref().map(|at| &at.place),
         ];
-        for place in own.into_iter().flatten() {
-            let problem = Problem::error(place, "this key and manifest: exclude each other");
-            problems.push(problem.hint("change the manifest, or copy it into our own keys"));
-        }
+        refuse_beside(own, problems);
     }
 }
 

@@ -11,7 +11,8 @@ use super::{DEFAULT_CPU_UTILIZATION, DEFAULT_MIN_REPLICAS};
 use crate::kubernetes::hpa::spec::{
     Behavior, ControllerSettings, HpaSettings, MetricSource, ResourceTarget, default_metric,
 };
-use crate::kubernetes::keda::manifest::{ManifestKeda, Names};
+use crate::kubernetes::keda::bindings::{Bindings, Names};
+use crate::kubernetes::keda::manifest::ManifestKeda;
 use crate::kubernetes::keda::{Pause, ScaledObject};
 use crate::kubernetes::knative::spec::{Annotations, ConfigSpec, Metric, Revision};
 use crate::kubernetes::manifest::{Reader, value};
@@ -149,7 +150,8 @@ impl Component {
 
     /// `createKedaScaledObject`.
     pub(super) fn keda(&self, reader: &mut Reader, installed: Installation<'_>) -> Option<ManifestKeda> {
-        let mut names = Names::new(installed.bind);
+        let bindings = Bindings { signals: installed.bind.clone(), ..Bindings::default() };
+        let mut names = Names::new(&bindings);
         let scaling = self.autoscaling.as_ref();
         let triggers = match scaling {
             Some(scaling) => scaling.of_keda(&mut names, reader.problems())?,

@@ -1,16 +1,16 @@
-//! `serving.kserve.io/v1beta1` manifests of an InferenceService.
+//! Manifests of KServe: an InferenceService of `serving.kserve.io/v1beta1`, or an LLMInferenceService.
 
 use std::collections::BTreeMap;
 
-use scaletwin_core::input::{At, Node, Problem, Problems};
+use scaletwin_core::input::{At, Node, Place, Problem, Problems};
 
-use super::Autoscaler;
 use super::component::{Component, read_component};
 use super::spec::DeploymentMode;
+use super::{Autoscaler, llm};
 use crate::kubernetes::hpa::spec::ControllerSettings;
 use crate::kubernetes::knative;
 use crate::kubernetes::knative::spec::{Annotations, ConfigSpec};
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, value};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, documents, only, unexpected, value};
 
 /// What a manifest depends on besides itself.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,17 @@ pub struct Installation<'a> {
     pub bind: &'a BTreeMap<String, At<String>>,
 }
 
-/// Reads the manifest `node` of an InferenceService.
+/// The document of a manifest that is one of KServe's services.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn find<'a>(nodes: &'a [Node], place: &Place) -> Result<&'a Node, Problem> {
+    let is_llm = |node: &&Node| node.get("kind").and_then(Node::as_text) == Some(llm::KIND);
+    let kind = if documents(nodes).iter().any(is_llm) { llm::KIND } else { "InferenceService" };
+    only(nodes, kind, place)
+}
+
+/// Reads the manifest `node` of an InferenceService or an LLMInferenceService.
 ///
 /// # Errors
 /// All problems: a field that is wrong, missing, or neither modelled nor waived.
@@ -35,7 +45,9 @@ pub fn read(
     installed: Installation<'_>,
 ) -> Result<(Autoscaler, FieldCoverage), Problems> {
     let mut reader = Reader::new(waived);
-    let autoscaler = read_object(&mut reader, node, installed);
+    let is_llm = node.get("kind").and_then(Node::as_text) == Some(llm::KIND);
+    let read = if is_llm { llm::read_object } else { read_object };
+    let autoscaler = read(&mut reader, node, installed);
     reader.finish(autoscaler, &node.place)
 }
 
@@ -44,10 +56,8 @@ fn read_object(reader: &mut Reader, node: &Node, installed: Installation<'_>) ->
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     let kind = fields.honour(reader, "kind").and_then(Node::as_text).unwrap_or("");
     if kind != "InferenceService" || version != "serving.kserve.io/v1beta1" {
-        let message = format!(
-            "expected an InferenceService of serving.kserve.io/v1beta1, found {kind:?} of {version:?}"
-        );
-        reader.problems().error(&node.place, message);
+        let expected = "an InferenceService of serving.kserve.io/v1beta1";
+        reader.problems().push(unexpected(node, expected, kind, version));
         return None;
     }
     let metadata = fields.honour(reader, "metadata");
@@ -121,12 +131,7 @@ fn read_metadata(reader: &mut Reader, node: &Node, default_mode: DeploymentMode)
         said.mode = one_of(&mut fields, reader, "serving.kserve.io/deploymentMode", &MODES);
         let class = one_of(&mut fields, reader, "serving.kserve.io/autoscalerClass", &CLASSES);
         said.class = class.unwrap_or_default();
-        let stop: Option<At<String>> = value(&mut fields, reader, "serving.kserve.io/stop");
-        if let Some(stop) = stop.filter(|stop| stop.value == "true") {
-            let message =
-                "serving.kserve.io/stop: KServe takes the service away, and there is nothing to scale";
-            reader.problems().error(&stop.place, message);
-        }
+        check_stop(&mut fields, reader);
         fields.without_effect_where(reader, |key| !key.starts_with(knative::manifest::DOMAIN));
         if said.mode.unwrap_or(default_mode) == DeploymentMode::Knative {
             said.annotations = knative::manifest::read_annotations(reader, fields);
@@ -136,6 +141,26 @@ fn read_metadata(reader: &mut Reader, node: &Node, default_mode: DeploymentMode)
     }
     fields.without_effect_where(reader, |_| true);
     said
+}
+
+/// Reads metadata of which only the annotation counts that takes a service away.
+pub(super) fn is_stopped(reader: &mut Reader, node: &Node) {
+    let Some(mut fields) = reader.fields(node, "metadata") else { return };
+    if let Some(node) = fields.honour(reader, "annotations")
+        && let Some(mut fields) = reader.fields(node, "metadata.annotations")
+    {
+        check_stop(&mut fields, reader);
+        fields.without_effect_where(reader, |_| true);
+    }
+    fields.without_effect_where(reader, |_| true);
+}
+
+fn check_stop(fields: &mut Fields<'_>, reader: &mut Reader) {
+    let stop: Option<At<String>> = value(fields, reader, "serving.kserve.io/stop");
+    if let Some(stop) = stop.filter(|stop| stop.value == "true") {
+        let message = "serving.kserve.io/stop: KServe takes the service away, and there is nothing to scale";
+        reader.problems().error(&stop.place, message);
+    }
 }
 
 const MODES: [(&str, DeploymentMode); 4] = [
@@ -174,7 +199,8 @@ mod tests {
 
     use super::*;
     use crate::kubernetes::hpa::spec::{Behavior, HpaSettings, MetricSource, ResourceTarget};
-    use crate::kubernetes::keda::manifest::{ManifestKeda, StandsFor};
+    use crate::kubernetes::keda::bindings::StandsFor;
+    use crate::kubernetes::keda::manifest::ManifestKeda;
     use crate::kubernetes::keda::trigger::Source;
     use crate::kubernetes::knative::spec::{KpaSettings, Metric, resolve};
 

@@ -10,7 +10,7 @@ use crate::kubernetes::hpa::spec::{
     BehaviorSpec, MetricSource, ResourceName, ResourceTarget, RulesSpec, positive_milli,
 };
 use crate::kubernetes::keda::MetricType;
-use crate::kubernetes::keda::manifest::{Names, StandsFor};
+use crate::kubernetes::keda::bindings::{Names, StandsFor};
 use crate::kubernetes::keda::spec::resource;
 use crate::kubernetes::keda::trigger::{SignalSource, Source, Trigger, metric_name, milli};
 use crate::kubernetes::manifest::{Reader, required, value};
@@ -257,8 +257,14 @@ impl Target {
             return None;
         }
         let signal = names.signal(None, &metric_name(at, kind), StandsFor::Query(query.to_owned()));
-        let source =
-            SignalSource { signal, threshold, activation_threshold: 0.0, ignore_null_values, push: false };
+        let source = SignalSource {
+            signal,
+            threshold,
+            activation_threshold: 0.0,
+            ignore_null_values,
+            push: false,
+            partitions: None,
+        };
         Some(Trigger {
             kind: kind.to_owned(),
             name: None,

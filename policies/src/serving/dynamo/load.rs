@@ -129,7 +129,9 @@ pub fn desired(
     workers: Workers,
     engines: &[Engine],
 ) -> Result<i32, Quiet> {
-    if workers.ready <= 0 || engines.is_empty() || size <= 0.0 {
+    // Thresholds in tokens need no size.
+    let in_tokens = role == Role::Prefill && matches!(goal, Goal::Load(_));
+    if workers.ready <= 0 || engines.is_empty() || (size <= 0.0 && !in_tokens) {
         return Err(Quiet::InsufficientData);
     }
     let bands = Bands::of(role, goal);
@@ -139,11 +141,10 @@ pub fn desired(
     }
     if workers.ready.saturating_add(workers.starting) > 1 && loads.iter().all(|load| bands.is_below(*load)) {
         let highest = loads.iter().copied().fold(0.0, f64::max);
-        let (now, less) = (f64::from(workers.ready), f64::from(workers.ready - 1));
-        if workers.ready > 1 && highest * now / less >= bands.up {
-            return Ok(workers.ready);
-        }
-        return Ok((workers.ready - 1).max(workers.min));
+        let fewer = (workers.ready - 1).max(workers.min);
+        let spread = highest * f64::from(workers.ready) / f64::from(fewer);
+        let refused = (1..workers.ready).contains(&fewer) && spread >= bands.up;
+        return Ok(if refused { workers.ready } else { fewer });
     }
     Err(Quiet::NoChange)
 }
@@ -207,6 +208,29 @@ mod tests {
             desired(Role::Prefill, Goal::Load(own), 8_192.0, workers(2), &[engine])
         };
         assert_eq!((prefill(4_000.0), prefill(1.0), prefill(0.0)), (Ok(3), Err(Quiet::NoChange), Ok(1)));
+    }
+
+    #[test]
+    fn the_fewest_count_before_what_spreading_would_fill() {
+        let of = |ready, min| {
+            let workers = Workers { ready, starting: 0, min };
+            desired(Role::Decode, Goal::Throughput, 1_000.0, workers, &[kv(590.0), kv(1.0)])
+        };
+        assert_eq!(of(2, 1), Ok(2), "one alone would be full");
+        assert_eq!(of(2, 4), Ok(4), "none goes, so that nothing is spread");
+    }
+
+    #[test]
+    fn thresholds_in_tokens_need_no_context_length() {
+        let own = Thresholds {
+            prefill_up_tokens: 10.0,
+            prefill_down_tokens: 0.0,
+            decode_up_percent: 80.0,
+            decode_down_percent: 20.0,
+        };
+        let engine = Engine { queued_prefill: 10.0, ..Engine::default() };
+        let of = |goal| desired(Role::Prefill, goal, 0.0, workers(1), &[engine]);
+        assert_eq!((of(Goal::Load(own)), of(Goal::Latency)), (Ok(2), Err(Quiet::InsufficientData)));
     }
 
     proptest! {

@@ -121,10 +121,16 @@ fn find<'a>(
     match <[_; 1]>::try_from(meant) {
         Ok([one]) => Some(one),
         Err(meant) => {
-            let message = format!("{} deployments of the file scale and are meant", meant.len());
-            let problem = Problem::error(deployment.map_or(place, |at| &at.place), message);
-            let hint = format!("set deployment: to one of {}", names.join(", "));
-            reader.problems().push(problem.hint(hint));
+            let place = deployment.map_or(place, |at| &at.place);
+            let problem = if names.is_empty() {
+                let problem = Problem::error(place, "no deployment of the file has an autoscaling_config");
+                problem.hint("Ray Serve keeps num_replicas as they are: write {kind: static, replicas: …}")
+            } else {
+                let message = format!("{} deployments of the file scale and are meant", meant.len());
+                let hint = format!("set deployment: to one of {}", names.join(", "));
+                Problem::error(place, message).hint(hint)
+            };
+            reader.problems().push(problem);
             None
         }
     }

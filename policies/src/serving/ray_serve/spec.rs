@@ -5,6 +5,7 @@ use scaletwin_core::units::Span;
 use serde::Serialize;
 
 use super::metrics::Aggregation;
+use crate::kubernetes::manifest::refuse_beside;
 use crate::numerics::python::percent_half_up;
 
 /// The settings of a deployment, with all defaults filled in.
@@ -193,9 +194,6 @@ impl RaySpec {
             self.autoscaling_config.as_ref().map(|at| &at.place),
             self.target_capacity.as_ref().map(|at| &at.place),
         ];
-        for place in own.into_iter().flatten() {
-            let problem = Problem::error(place, "this key and manifest: exclude each other");
-            problems.push(problem.hint("change the file, or copy it into our own keys"));
-        }
+        refuse_beside(own, problems);
     }
 }

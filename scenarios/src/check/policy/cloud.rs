@@ -12,7 +12,7 @@ use scaletwin_policies::rules::subject::Subject;
 use serde::Serialize;
 
 use super::rules::bound;
-use super::{CheckedController, Kind, Seen, target};
+use super::{CheckedController, Checking, Kind, Seen, target};
 
 /// An autoscaler with what it is about.
 #[derive(Debug, Clone, Serialize)]
@@ -50,9 +50,7 @@ impl Cloud {
 
 pub(super) fn target_tracking(
     spec: &AwsTargetTrackingSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let (policy, bounds) = spec.check(problems)?;
     let policy = Which::AwsTargetTracking(policy);
@@ -72,9 +70,7 @@ pub(super) fn target_tracking(
 
 pub(super) fn step_scaling(
     spec: &AwsStepScalingSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let (policy, bounds) = spec.check(problems)?;
     let policy = Which::AwsStepScaling(policy);
@@ -84,9 +80,7 @@ pub(super) fn step_scaling(
 
 pub(super) fn oci(
     spec: &OciSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let (settings, bounds) = spec.check(problems)?;
     let times = (spec.period.0, spec.offset);

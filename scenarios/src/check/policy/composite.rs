@@ -1,13 +1,13 @@
 //! Several policies on one target as one.
 
 use scaletwin_core::control::{Aspect, Policy, Schedule, TargetName};
-use scaletwin_core::input::{At, Place, Problem, Problems};
+use scaletwin_core::input::{At, Problem, Problems};
 use scaletwin_core::random::Seed;
 use scaletwin_policies::composite::{Combine, Composite, CompositeSpec};
 use scaletwin_policies::registry::PolicySpec;
 use serde::Serialize;
 
-use super::{CheckedController, CheckedPolicy, Kind, PolicyText, Seen, controller};
+use super::{CheckedController, CheckedPolicy, Checking, Kind, PolicyText, Seen, controller};
 
 /// Policies with what counts of what they want.
 #[derive(Debug, Clone, Serialize)]
@@ -37,11 +37,7 @@ impl Parts {
 
 pub(super) fn composite(
     spec: &CompositeSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    checked: &mut CheckedPolicy,
-    problems: &mut Problems,
+    Checking { place, policy, seen, checked, problems }: Checking<'_>,
 ) -> Option<CheckedController> {
     let of: Vec<CheckedController> =
         spec.of.value.iter().filter_map(|part| one(part, policy, seen, checked, problems)).collect();

@@ -10,39 +10,25 @@ use scaletwin_policies::kubernetes::hpa::spec::{
 };
 use scaletwin_sim::scrape::signals::Per;
 
-use super::manifests::{manifest_of, of_target, refuse_waivers};
-use super::{CheckedController, Kind, PolicyText, Seen, target};
+use super::manifests::{Written, of_target};
+use super::{CheckedController, Checking, Kind, Seen, target};
 use crate::check::{MOST, check_count, unknown};
 
-pub(super) fn hpa(
-    spec: &HpaSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let controller = spec.controller.settings();
-    let mut named = None;
-    let settings = match &spec.manifest {
-        Some(path) => {
-            spec.refuse_own_keys(problems);
-            let read = manifest_of(path, policy, waived, problems, |documents| {
-                let node = of_target(documents, "HorizontalPodAutoscaler", &spec.target, &path.place)?;
-                manifest::read(node, &spec.waive, &controller)
-            });
-            read.map(|read| {
-                named = Some(read.target);
-                read.settings
-            })
-        }
-        None => {
-            refuse_waivers(&spec.waive, place, problems);
-            spec.check(&controller, problems)
-        }
-    };
+pub(super) fn hpa(spec: &HpaSpec, mut cx: Checking<'_>) -> Option<CheckedController> {
+    let (controller, seen) = (spec.controller.settings(), cx.seen);
+    let read = cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| spec.refuse_own_keys(problems),
+        |documents, place| {
+            let node = of_target(documents, "HorizontalPodAutoscaler", &spec.target, seen, place)?;
+            let (read, fields) = manifest::read(node, &spec.waive, &controller)?;
+            Ok(((read.settings, Some(read.target)), fields))
+        },
+        |problems| Some((spec.check(&controller, problems)?, None)),
+    );
+    let Checking { place, seen, problems, .. } = cx;
     let target = target(&spec.target, seen, problems)?;
-    let settings = settings?;
+    let (settings, named) = read?;
     check_named(named.as_ref(), &target, &spec.target.place, problems);
     Some(hpa_of(target, settings, &spec.controller, place, seen, problems))
 }
@@ -147,8 +133,10 @@ pub(super) fn check_bound(
     }
     let Some(signal) = seen.signals.iter().find(|signal| signal.name == *name) else {
         let per = if per_pod { "pod" } else { "deployment" };
-        let stanza =
-            format!("signals:\n            {name}: {{series: vllm:num_requests_waiting, per: {per}}}");
+        // A metric that goes by the name of a series is most often that.
+        let series =
+            if scaletwin_core::control::signal(name).is_some() { name } else { "vllm:num_requests_waiting" };
+        let stanza = format!("signals:\n            {name}: {{series: {series}, per: {per}}}");
         let message = format!("the metric {name:?} is bound to no signal");
         problems.push(
             Problem::error(place, message)

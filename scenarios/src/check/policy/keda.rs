@@ -7,7 +7,8 @@ use scaletwin_policies::kubernetes::hpa::spec::{ControllerSettings, ControllerSp
 use scaletwin_policies::kubernetes::keda::ScaledObject;
 use scaletwin_policies::kubernetes::keda::activation::Activation;
 use scaletwin_policies::kubernetes::keda::adapter::KedaHpa;
-use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda, StandsFor};
+use scaletwin_policies::kubernetes::keda::bindings::StandsFor;
+use scaletwin_policies::kubernetes::keda::manifest::{self, ManifestKeda};
 use scaletwin_policies::kubernetes::keda::spec::KedaSpec;
 use scaletwin_policies::kubernetes::keda::trigger::{Source, Trigger};
 use scaletwin_sim::scrape::queries::names_found;
@@ -15,8 +16,8 @@ use scaletwin_sim::scrape::signals::Per;
 use serde::Serialize;
 
 use super::hpa::{check_named, check_resource};
-use super::manifests::{manifest_of, of_target};
-use super::{CheckedController, CheckedPolicy, Kind, PolicyText, Seen, target};
+use super::manifests::{Written, of_target};
+use super::{CheckedController, CheckedPolicy, Checking, Kind, Seen, target};
 
 /// One of the two controllers.
 #[derive(Debug, Clone, Serialize)]
@@ -46,20 +47,15 @@ impl Part {
     }
 }
 
-/// The controllers of `spec`. At one instant the HPA comes first, so that what the activation wants counts.
-pub(super) fn keda(
-    spec: &KedaSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    checked: &mut CheckedPolicy,
-    problems: &mut Problems,
-) {
-    let controller = spec.controller.settings();
-    let read = read(spec, place, policy, &controller, &mut checked.waived, problems);
-    let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
+/// The controllers of `spec`, which add themselves: `None`. At one instant the HPA comes first, so that what the activation wants
+/// counts.
+pub(super) fn keda(spec: &KedaSpec, mut cx: Checking<'_>) -> Option<CheckedController> {
+    let read = read(spec, &mut cx);
+    let Checking { place, seen, checked, problems, .. } = cx;
+    let (target, read) = target(&spec.target, seen, problems).zip(read)?;
     check_named(read.named(), &target, &spec.target.place, problems);
     add(read, target, (&spec.controller, spec.offset), place, seen, checked, problems);
+    None
 }
 
 /// Adds the controllers of an object on `target`, run by these flags and with this first poll.
@@ -115,26 +111,24 @@ impl Read {
     }
 }
 
-fn read(
-    spec: &KedaSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    controller: &ControllerSettings,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<Read> {
-    let Some(path) = &spec.manifest else {
-        if !spec.waive.is_empty() || !spec.bind.is_empty() {
-            problems.error(place, "waive: and bind: are about a manifest, and there is none");
-        }
-        return spec.check(controller, problems).map(|object| Read { object, manifest: None });
-    };
-    spec.refuse_own_keys(problems);
-    let read = manifest_of(path, policy, waived, problems, |documents| {
-        let node = of_target(documents, "ScaledObject", &spec.target, &path.place)?;
-        manifest::read(node, &spec.waive, &spec.bind, controller)
-    });
-    read.map(Read::of_manifest)
+fn read(spec: &KedaSpec, cx: &mut Checking<'_>) -> Option<Read> {
+    let (controller, seen, place) = (spec.controller.settings(), cx.seen, cx.place);
+    cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| spec.refuse_own_keys(problems),
+        |documents, place| {
+            let node = of_target(documents, "ScaledObject", &spec.target, seen, place)?;
+            let (read, fields) = manifest::read(node, &spec.waive, &spec.bindings(), &controller)?;
+            Ok((Read::of_manifest(read), fields))
+        },
+        |problems| {
+            if !(spec.bind.is_empty() && spec.partitions.is_empty() && spec.targets.is_empty()) {
+                let message = "bind:, partitions: and targets: are about a manifest, and there is none";
+                problems.error(place, message);
+            }
+            spec.check(&controller, problems).map(|object| Read { object, manifest: None })
+        },
+    )
 }
 
 /// Every trigger has its signal, and something can wake the target.

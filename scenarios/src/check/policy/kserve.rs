@@ -1,22 +1,19 @@
-//! An InferenceService of KServe: the controllers that it becomes.
+//! A service of KServe: the controllers that it becomes.
 
-use scaletwin_core::input::{Place, Problem, Problems};
+use scaletwin_core::input::Problem;
+use scaletwin_core::units::Span;
 use scaletwin_policies::kubernetes::kserve::Autoscaler;
 use scaletwin_policies::kubernetes::kserve::manifest::{self, Installation};
 use scaletwin_policies::kubernetes::kserve::spec::KserveSpec;
-use scaletwin_policies::kubernetes::manifest::only;
 
 use super::manifests::manifest_of;
-use super::{CheckedPolicy, PolicyText, Seen, hpa, keda, load, target};
+use super::{CheckedController, Checking, fixed_at, hpa, keda, load, target};
 
+/// The controllers add themselves: `None`.
 pub(super) fn kserve(
     spec: &KserveSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    checked: &mut CheckedPolicy,
-    problems: &mut Problems,
-) {
+    Checking { place, policy, seen, checked, problems }: Checking<'_>,
+) -> Option<CheckedController> {
     let controller = spec.controller.settings();
     let installed = Installation {
         default_mode: spec.default_deployment_mode,
@@ -26,9 +23,9 @@ pub(super) fn kserve(
     };
     let path = &spec.manifest;
     let read = manifest_of(path, policy, &mut checked.waived, problems, |documents| {
-        manifest::read(only(documents, "InferenceService", &path.place)?, &spec.waive, installed)
+        manifest::read(manifest::find(documents, &path.place)?, &spec.waive, installed)
     });
-    let Some((target, read)) = target(&spec.target, seen, problems).zip(read) else { return };
+    let (target, read) = target(&spec.target, seen, problems).zip(read)?;
     match read {
         Autoscaler::Knative(revision) => {
             let when = (spec.offset, place);
@@ -43,10 +40,14 @@ pub(super) fn kserve(
             let read = keda::Read::of_manifest(*read);
             keda::add(read, target, (&spec.controller, spec.offset), place, seen, checked, problems);
         }
+        Autoscaler::Static(replicas) => {
+            checked.controllers.push(fixed_at(target, replicas, Span::ZERO, place))
+        }
         Autoscaler::Nothing => {
             let message =
                 format!("KServe makes no autoscaler for {target}: the manifest says that another scales it");
             problems.push(Problem::warning(place, message));
         }
     }
+    None
 }

@@ -8,31 +8,21 @@ use scaletwin_policies::kubernetes::knative::spec::{ConfigSpec, KpaSpec, Revisio
 use scaletwin_policies::serving::ray_serve;
 use scaletwin_policies::serving::ray_serve::spec::RaySpec;
 
-use super::manifests::{manifest_of, refuse_waivers};
-use super::{CheckedController, Kind, PolicyText, Seen, target};
+use super::manifests::Written;
+use super::{CheckedController, Checking, Kind, Seen, target};
 
-pub(super) fn knative(
-    spec: &KpaSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let revision = match &spec.manifest {
-        Some(path) => {
-            spec.refuse_own_keys(problems);
-            manifest_of(path, policy, waived, problems, |documents| {
-                let node = knative::manifest::find(documents, &path.place)?;
-                let (found, fields) = knative::manifest::read(node, &spec.waive)?;
-                Ok((found.revision, fields))
-            })
-        }
-        None => {
-            refuse_waivers(&spec.waive, place, problems);
-            Some(spec.revision())
-        }
-    };
+pub(super) fn knative(spec: &KpaSpec, mut cx: Checking<'_>) -> Option<CheckedController> {
+    let revision = cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| spec.refuse_own_keys(problems),
+        |documents, place| {
+            let node = knative::manifest::find(documents, place)?;
+            let (found, fields) = knative::manifest::read(node, &spec.waive)?;
+            Ok((found.revision, fields))
+        },
+        |_| Some(spec.revision()),
+    );
+    let Checking { place, seen, problems, .. } = cx;
     let target = target(&spec.target, seen, problems);
     knative_of(target?, &revision?, &spec.config, (spec.offset, place), seen, problems)
 }
@@ -57,29 +47,20 @@ pub(super) fn knative_of(
     })
 }
 
-pub(super) fn ray_serve(
-    spec: &RaySpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let settings = match &spec.manifest {
-        Some(path) => {
-            spec.refuse_own_keys(problems);
-            manifest_of(path, policy, waived, problems, |documents| {
-                let [node] = documents else {
-                    return Err(Problem::error(&path.place, "a Serve config is one document").into());
-                };
-                ray_serve::manifest::read(node, spec.deployment.as_ref(), &spec.waive, &path.place)
-            })
-        }
-        None => {
-            refuse_waivers(&spec.waive, place, problems);
-            spec.check(place, problems)
-        }
-    };
+pub(super) fn ray_serve(spec: &RaySpec, mut cx: Checking<'_>) -> Option<CheckedController> {
+    let place = cx.place;
+    let settings = cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| spec.refuse_own_keys(problems),
+        |documents, place| {
+            let [node] = documents else {
+                return Err(Problem::error(place, "a Serve config is one document").into());
+            };
+            ray_serve::manifest::read(node, spec.deployment.as_ref(), &spec.waive, place)
+        },
+        |problems| spec.check(place, problems),
+    );
+    let Checking { seen, problems, .. } = cx;
     let target = target(&spec.target, seen, problems)?;
     let settings = settings?;
     check_collected(&target, settings.may_sleep(), &spec.target.place, seen, problems);

@@ -14,9 +14,9 @@ use scaletwin_policies::kubernetes::manifest::only;
 use scaletwin_sim::cluster::settings::ClusterSettings;
 use serde::Serialize;
 
-use super::manifests::{manifest_of, refuse_waivers};
-use super::{CheckedController, Kind, Seen};
-use crate::check::{PolicyText, choose, unknown};
+use super::manifests::Written;
+use super::{CheckedController, Checking, Kind, Seen};
+use crate::check::{choose, unknown};
 
 /// A node autoscaler, checked.
 #[derive(Debug, Clone, Serialize)]
@@ -52,24 +52,15 @@ impl CheckedNodes {
 
 pub(super) fn cluster_autoscaler(
     spec: &ClusterAutoscalerSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
+    mut cx: Checking<'_>,
 ) -> Option<CheckedController> {
-    if spec.manifest.is_none() {
-        refuse_waivers(&spec.waive, place, problems);
-    }
-    let flags = match (&spec.manifest, &spec.flags) {
-        (Some(path), None) => manifest_of(path, policy, waived, problems, |nodes| {
-            let deployment = only(nodes, "Deployment", &path.place)?;
-            args::read(nodes, deployment, &spec.waive)
-        })?,
-        (None, Some(flags)) => flags.value.clone(),
-        (None, None) => FlagsSpec::defaults(),
-        (Some(path), Some(_)) => return both(path, "flags", problems),
-    };
+    let flags = cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| refuse(spec.flags.as_ref().map(|at| &at.place), "flags", problems),
+        |nodes, place| args::read(nodes, only(nodes, "Deployment", place)?, &spec.waive),
+        |_| Some(spec.flags.as_ref().map_or_else(FlagsSpec::defaults, |flags| flags.value.clone())),
+    )?;
+    let Checking { place, seen, problems, .. } = cx;
     let settings = flags.check(problems);
     let cluster = cluster(spec.cluster.as_ref(), place, seen, problems)?.name.clone();
     let settings = Box::new(settings?);
@@ -80,41 +71,37 @@ pub(super) fn cluster_autoscaler(
     Some(CheckedController { name, place: place.clone(), period, offset: spec.offset, kind })
 }
 
-pub(super) fn karpenter(
-    spec: &KarpenterSpec,
-    place: &Place,
-    policy: &PolicyText<'_>,
-    seen: &Seen<'_>,
-    waived: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    if spec.manifest.is_none() {
-        refuse_waivers(&spec.waive, place, problems);
-    }
-    let cluster = cluster(spec.cluster.as_ref(), place, seen, problems)?;
-    let node_pools = match (&spec.manifest, &spec.node_pools) {
-        (Some(path), None) => manifest_of(path, policy, waived, problems, |nodes| {
-            manifest::read(nodes, &spec.waive, &path.place)
-        })?,
-        (None, Some(written)) => {
-            for pool in written.iter().flat_map(|node_pool| &node_pool.pools) {
-                check_pool(pool, cluster, problems);
-            }
-            crate::check::check_names("NodePool", written.iter().map(|pool| &pool.name), problems);
-            let found: Vec<Option<NodePoolSettings>> =
-                written.iter().map(|pool| pool.check(problems)).collect();
-            found.into_iter().collect::<Option<Vec<_>>>()?
-        }
-        (None, None) => vec![NodePoolSettings::default_pool()],
-        (Some(path), Some(_)) => return both(path, "node_pools", problems),
-    };
+pub(super) fn karpenter(spec: &KarpenterSpec, mut cx: Checking<'_>) -> Option<CheckedController> {
+    let own_place = cx.place;
+    let cluster = cluster(spec.cluster.as_ref(), cx.place, cx.seen, cx.problems)?;
+    let node_pools = cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| refuse(spec.node_pools.as_ref().map(|_| own_place), "node_pools", problems),
+        |nodes, place| manifest::read(nodes, &spec.waive, place),
+        |problems| own_pools(spec, cluster, problems),
+    )?;
     let (idle, max) = (spec.batch_idle_duration.0, spec.batch_max_duration.0);
     let settings = KarpenterSettings::new(node_pools, idle, max, spec.spot_to_spot_consolidation);
     let cluster = cluster.name.clone();
     let name = format!("karpenter/{cluster}");
     let kind = Kind::Nodes(CheckedNodes::Karpenter { cluster, settings });
     let period = DISRUPTION_PERIOD;
-    Some(CheckedController { name, place: place.clone(), period, offset: spec.offset, kind })
+    Some(CheckedController { name, place: cx.place.clone(), period, offset: spec.offset, kind })
+}
+
+/// The NodePools by our own keys.
+fn own_pools(
+    spec: &KarpenterSpec,
+    cluster: &ClusterSettings,
+    problems: &mut Problems,
+) -> Option<Vec<NodePoolSettings>> {
+    let Some(written) = &spec.node_pools else { return Some(vec![NodePoolSettings::default_pool()]) };
+    for pool in written.iter().flat_map(|node_pool| &node_pool.pools) {
+        check_pool(pool, cluster, problems);
+    }
+    crate::check::check_names("NodePool", written.iter().map(|pool| &pool.name), problems);
+    let found: Vec<Option<NodePoolSettings>> = written.iter().map(|pool| pool.check(problems)).collect();
+    found.into_iter().collect()
 }
 
 fn cluster<'a>(
@@ -134,8 +121,10 @@ fn check_pool(written: &At<String>, cluster: &ClusterSettings, problems: &mut Pr
     }
 }
 
-fn both<T>(path: &At<String>, own: &str, problems: &mut Problems) -> Option<T> {
-    let problem = Problem::error(&path.place, format!("manifest: and {own}: exclude each other"));
-    problems.push(problem.hint("remove one of them"));
-    None
+/// Refuses own keys beside a manifest.
+fn refuse(own: Option<&Place>, key: &str, problems: &mut Problems) {
+    if let Some(place) = own {
+        let problem = Problem::error(place, format!("manifest: and {key}: exclude each other"));
+        problems.push(problem.hint("remove one of them"));
+    }
 }

@@ -10,7 +10,7 @@ use scaletwin_policies::rules::subject::Subject;
 use scaletwin_policies::rules::threshold::{Threshold, ThresholdSpec};
 use serde::Serialize;
 
-use super::{CheckedController, Kind, Seen, target};
+use super::{CheckedController, Checking, Kind, Seen, target};
 
 /// A rule with what it is about.
 #[derive(Debug, Clone, Serialize)]
@@ -60,9 +60,7 @@ const SCHEDULE_PERIOD: Span = Span::from_secs(3_600);
 
 pub(super) fn threshold(
     spec: &ThresholdSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let signals = spec.rules.value.iter().map(|rule| &rule.signal);
     let signals = bound(signals, seen, problems);
@@ -74,9 +72,7 @@ pub(super) fn threshold(
 
 pub(super) fn schedule(
     spec: &ScheduleSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let target = target(&spec.target, seen, problems)?;
     let rule = Which::Schedule { windows: spec.check(problems)?, restore: spec.restore };
@@ -86,9 +82,7 @@ pub(super) fn schedule(
 
 pub(super) fn idle(
     spec: &IdleSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let signals = std::iter::once(&spec.signal).chain(spec.checks.iter().map(|check| &check.signal));
     let signals = bound(signals, seen, problems);
@@ -99,9 +93,7 @@ pub(super) fn idle(
 
 pub(super) fn condition(
     spec: &ConditionSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let signals = bound(spec.signals.iter(), seen, problems);
     let target = target(&spec.target, seen, problems)?;

@@ -1,8 +1,7 @@
-//! Autoscalers of serving systems, and the recommender of the VPA: from keys to settings.
+//! Autoscalers of serving systems: from keys to settings.
 
 use scaletwin_core::control::{MetricName, TargetName};
 use scaletwin_core::input::{At, Place, Problem, Problems};
-use scaletwin_policies::kubernetes::vpa::VpaSpec;
 use scaletwin_policies::serving::aibrix::{AibrixSettings, AibrixSpec};
 use scaletwin_policies::serving::dynamo::{self, DynamoSettings, DynamoSpec};
 use scaletwin_policies::serving::wva::saturation::Thresholds;
@@ -11,51 +10,11 @@ use scaletwin_policies::serving::wva::{self, Analyzer, Metrics, VariantSettings,
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings};
 
 use super::hpa::check_bound;
-use super::{CheckedController, Kind, Seen, target};
-use crate::check::unknown;
-
-pub(super) fn vpa(
-    spec: &VpaSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
-) -> Option<CheckedController> {
-    let target = target(&spec.target, seen, problems)?;
-    let names: Vec<&str> =
-        model(&target, seen).settings.containers.iter().map(|container| &*container.name).collect();
-    let container = match (&spec.container, names.as_slice()) {
-        (Some(named), _) if names.contains(&named.value.as_str()) => named.value.clone(),
-        (Some(named), _) => {
-            problems.push(unknown(&named.place, "container", named, &names));
-            return None;
-        }
-        (None, [only]) => (*only).to_owned(),
-        (None, several) => {
-            let message = format!("{target} has {} containers", several.len());
-            problems
-                .push(Problem::error(place, message).hint(format!("container: one of {}", names.join(", "))));
-            return None;
-        }
-    };
-    let allowed = spec.allowed();
-    if allowed.min.cpu_milli > allowed.max.cpu_milli || allowed.min.memory_bytes > allowed.max.memory_bytes {
-        problems.error(place, "min_allowed is above max_allowed");
-        return None;
-    }
-    Some(CheckedController {
-        name: format!("vpa/{target}/{container}"),
-        place: place.clone(),
-        period: spec.period.0,
-        offset: spec.offset,
-        kind: Kind::Vpa { target, container, allowed },
-    })
-}
+use super::{CheckedController, Checking, Kind, Seen, target};
 
 pub(super) fn wva(
     spec: &WvaSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, checked, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let before = problems.len();
     let mut variants: Vec<VariantSettings> = Vec::new();
@@ -95,7 +54,7 @@ pub(super) fn wva(
     if problems.len() > before {
         return None;
     }
-    Some(CheckedController {
+    let controller = CheckedController {
         name: format!("wva/{}", variants.first()?.target),
         place: place.clone(),
         period: spec.period.0,
@@ -109,11 +68,13 @@ pub(super) fn wva(
                 requests,
             },
         },
-    })
+    };
+    checked.layers.extend(layers(&controller));
+    Some(controller)
 }
 
 /// WVA stands above whatever follows it, where it scales from zero itself.
-pub(super) fn layers_of_wva(controller: &CheckedController) -> Vec<Vec<String>> {
+fn layers(controller: &CheckedController) -> Vec<Vec<String>> {
     let Kind::Wva { settings } = &controller.kind else { return Vec::new() };
     let followers = |variant: &VariantSettings| {
         let follower = |kind: &str| format!("{kind}/{}", variant.target);
@@ -142,9 +103,7 @@ fn capacities(spec: &WvaSpec) -> Capacities {
 
 pub(super) fn dynamo(
     spec: &DynamoSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let before = problems.len();
     let goal = spec.goal(problems);
@@ -182,9 +141,7 @@ pub(super) fn dynamo(
 
 pub(super) fn aibrix(
     spec: &AibrixSpec,
-    place: &Place,
-    seen: &Seen<'_>,
-    problems: &mut Problems,
+    Checking { place, seen, problems, .. }: Checking<'_>,
 ) -> Option<CheckedController> {
     let before = problems.len();
     bound(Some(&spec.metric), "", place, seen, problems);
@@ -220,7 +177,7 @@ fn bound(
 }
 
 /// The deployment of a target that was found.
-fn model<'a>(target: &TargetName, seen: &Seen<'a>) -> &'a DeploymentModel {
+pub(super) fn model<'a>(target: &TargetName, seen: &Seen<'a>) -> &'a DeploymentModel {
     let found = seen.deployments.iter().find(|model| model.settings.target == *target);
     found.expect("a target that was found is that of a deployment")
 }

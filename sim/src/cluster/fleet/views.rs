@@ -82,7 +82,7 @@ impl Fleet {
                     .filter(|barred| *barred != pool.name)
                     .map(str::to_owned)
                     .collect(),
-                requests: self.deployment(place).requests,
+                requests: self.world.get::<Replica>(entity)?.requests(self.deployment(place)),
                 disruptions_allowed: allowed[place],
                 deleted: self.world.get::<Replica>(entity)?.deleted.is_some(),
             })
@@ -137,15 +137,15 @@ impl Fleet {
     }
 
     fn pending_pod(&self, id: ReplicaId, entity: Entity, place: usize, ahead: usize) -> Option<PendingPod> {
-        let settings = self.deployment(place);
+        let (settings, replica) = (self.deployment(place), self.world.get::<Replica>(entity)?);
         Some(PendingPod {
             name: self.replica_name(id)?,
             target: settings.target.clone(),
             cluster: self.clusters[settings.cluster?].clone(),
             pool: settings.pool.clone(),
             barred: self.barred(place, ahead).map(str::to_owned).collect(),
-            since: self.world.get::<Replica>(entity)?.created,
-            requests: settings.requests,
+            since: replica.created,
+            requests: replica.requests(settings),
         })
     }
 
@@ -181,7 +181,8 @@ impl Fleet {
                 let entity = self.replica_entity(id).expect("a replica on a node is there");
                 let of = self.world.get::<OfDeployment>(entity).expect("a replica has a deployment").0;
                 let place = self.world.get::<Deployment>(of).expect("a deployment is never removed").place;
-                left = left.minus(&self.deployment(place).requests);
+                let replica = self.world.get::<Replica>(entity).expect("a replica is one");
+                left = left.minus(&replica.requests(self.deployment(place)));
             }
             assert_eq!(node.free, left, "what is free of node {} is what its replicas leave", node.name);
             assert!(
@@ -208,6 +209,6 @@ fn pod_view(settings: &DeploymentSettings, replica: &Replica) -> PodView {
         deleted: replica.deleted.is_some(),
         start: replica.bound,
         ready,
-        containers: Arc::clone(&settings.containers),
+        containers: replica.containers(settings),
     }
 }

@@ -11,6 +11,46 @@ use crate::scrape::signals::ScrapedSeries;
 /// Status codes by how requests end: answered; given up by their clients; lost with their replica; refused.
 pub(super) const STATUSES: [&str; 4] = ["200", "499", "502", "503"];
 
+/// How a request left the flow control of the endpoint picker: `pkg/epp/flowcontrol/types/outcomes.go` of llm-d's router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowOutcome {
+    /// It was given to a replica.
+    Dispatched = 0,
+    /// The queue was full.
+    RejectedCapacity = 1,
+    /// The queue was full, and there was no ready replica.
+    RejectedNoEndpoints = 2,
+    /// It was not admitted.
+    RejectedOther = 3,
+    /// It had waited as long as it may.
+    EvictedTtl = 4,
+    /// It had, and there was no ready replica.
+    EvictedNoEndpoints = 5,
+    /// Its client went away.
+    EvictedContextCancelled = 6,
+}
+
+/// The names of [`FlowOutcome`].
+pub(super) const FLOW_OUTCOMES: [&str; 7] = [
+    "Dispatched",
+    "RejectedCapacity",
+    "RejectedNoEndpoints",
+    "RejectedOther",
+    "EvictedTTL",
+    "EvictedNoEndpoints",
+    "EvictedContextCancelled",
+];
+
+/// The endpoint picker's `queueDepthThreshold` and `kvCacheUtilThreshold`: a replica is saturated with so many requests that
+/// wait in it, or with this share of its KV cache in use.
+const SATURATED: [f64; 2] = [5.0, 0.8];
+
+/// How saturated a replica is with so many waiting requests and this share of its KV cache in use; 1: just so.
+#[must_use]
+pub fn saturation(waiting: f64, kv_share: f64) -> f64 {
+    (waiting / SATURATED[0]).max(kv_share / SATURATED[1])
+}
+
 /// Sums that the exporters before a service keep.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FrontCounters {
@@ -18,6 +58,9 @@ pub struct FrontCounters {
     ended: [u64; 4],
     /// Requests whose first token came and that have not ended.
     answering: u64,
+    /// Requests that left the flow control, by [`FlowOutcome`].
+    #[serde(default)]
+    flow: [u64; 7],
     histograms: Histograms,
 }
 
@@ -27,6 +70,11 @@ impl FrontCounters {
     pub fn for_series(series: &[ScrapedSeries]) -> FrontCounters {
         let histograms = Histograms::for_series(series, SignalScope::Service);
         FrontCounters { histograms, ..FrontCounters::default() }
+    }
+
+    /// Counts a request that leaves the flow control.
+    pub fn leaves_flow(&mut self, outcome: FlowOutcome) {
+        self.flow[outcome as usize] += 1;
     }
 
     /// Counts the first token of a request that arrived at `arrived`.
@@ -84,6 +132,10 @@ pub struct Front<'a> {
     pub ready: u64,
     /// The means over its ready replicas that batch continuously, if there are any: running, waiting, share of KV cache.
     pub means: Option<[f64; 3]>,
+    /// The mean of their [`saturation`]; 1 without a ready replica, nothing where they batch in another way.
+    pub saturation: Option<f64>,
+    /// The prompt tokens of requests in replicas whose first token has not come.
+    pub prefill_tokens: u64,
 }
 
 /// The values of a series about a service, one a label set; nothing where it is about something else, or unknown.
@@ -108,6 +160,11 @@ pub fn values(name: &str, front: &Front<'_>) -> Vec<f64> {
         "llm_d_epp_flow_control_queue_size"
         | "inference_extension_flow_control_queue_size"
         | "ray_serve_deployment_queued_queries" => one(front.held),
+        "llm_d_epp_flow_control_pool_saturation" | "inference_extension_flow_control_pool_saturation" => {
+            front.saturation.into_iter().collect()
+        }
+        "llm_d_epp_flow_control_requests_total" => counters.flow.map(|count| count as f64).to_vec(),
+        "llm_d_epp_inflight_tokens" => one(front.prefill_tokens),
         "ray_serve_num_ongoing_requests_at_replicas" => one(front.under_way - front.held),
         "dynamo_frontend_queued_requests" => one(front.under_way.saturating_sub(counters.answering)),
         "dynamo_component_router_requests_total" => one(counters.ended.iter().sum()),
@@ -133,6 +190,26 @@ mod tests {
     use super::*;
     use crate::scrape::exporter::variants;
 
+    /// A service with so many requests under way, and no replica.
+    fn bare(counters: &FrontCounters, under_way: u64) -> Front<'_> {
+        Front {
+            arrived: 9,
+            under_way,
+            held: 2,
+            counters,
+            ready: 0,
+            means: None,
+            saturation: None,
+            prefill_tokens: 0,
+        }
+    }
+
+    #[test]
+    fn a_replica_is_as_saturated_as_its_scarcer_resource() {
+        assert!((saturation(6.0, 0.4) - 1.2).abs() < 1e-12, "six wait where five may");
+        assert!((saturation(1.0, 0.4) - 0.5).abs() < 1e-12, "half of what may be cached");
+    }
+
     #[test]
     fn every_signal_before_replicas_has_a_value_for_each_of_its_label_sets() {
         for signal in CATALOGUE.iter().filter(|signal| signal.scope == SignalScope::Service) {
@@ -144,7 +221,7 @@ mod tests {
             let counters =
                 FrontCounters::for_series(&[ScrapedSeries { name: name.clone(), variants: sets.clone() }]);
             let means = Some([1.0, 2.0, 0.5]);
-            let front = Front { arrived: 9, under_way: 5, held: 2, counters: &counters, ready: 3, means };
+            let front = Front { means, saturation: Some(0.5), ready: 3, ..bare(&counters, 5) };
             assert_eq!(values(&name, &front).len(), sets.len(), "{name}");
         }
     }
@@ -153,7 +230,7 @@ mod tests {
     fn a_request_is_queued_for_dynamo_up_to_its_first_token() {
         let mut counters = FrontCounters::default();
         let queued = |counters: &FrontCounters, under_way: u64| {
-            let front = Front { arrived: 3, under_way, held: 0, counters, ready: 1, means: None };
+            let front = bare(counters, under_way);
             values("dynamo_frontend_queued_requests", &front)[0]
         };
         assert!((queued(&counters, 3) - 3.0).abs() < 1e-9);

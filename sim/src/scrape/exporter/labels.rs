@@ -2,6 +2,7 @@
 
 use scaletwin_core::control::{Kind, signal};
 
+use super::front::FLOW_OUTCOMES;
 use super::{FAILURES, REASONS};
 
 /// A label set.
@@ -31,6 +32,7 @@ pub fn variants(name: &str) -> Vec<LabelSet> {
         "istio_requests_total" => each("response_code", &["200", "0"]),
         "nginx_ingress_controller_requests" => each("status", &super::front::STATUSES),
         "ray_serve_num_http_requests_total" => each("status_code", &super::front::STATUSES),
+        "llm_d_epp_flow_control_requests_total" => each("outcome", &FLOW_OUTCOMES),
         "dynamo_frontend_requests_total" => {
             let ends =
                 [("success", ""), ("error", "overload"), ("error", "cancelled"), ("error", "internal")];
@@ -71,6 +73,13 @@ fn own_labels(name: &str) -> LabelSet {
         "envoy_cluster_upstream_rq_active" => set(&[("envoy_cluster_name", "inbound|8000||")]),
         "llm_d_epp_request_ttft_seconds" => {
             set(&[("fairness_id", ""), ("priority", "0"), ("streaming", "true")])
+        }
+        "llm_d_epp_flow_control_pool_saturation" | "inference_extension_flow_control_pool_saturation" => {
+            set(&[("stage", "effective")])
+        }
+        "llm_d_epp_flow_control_requests_total" => set(&[("priority", "0")]),
+        "llm_d_epp_inflight_tokens" => {
+            set(&[("producer_name", "inflight-load-producer"), ("fairness_id", ""), ("priority", "0")])
         }
         "inference_extension_flow_control_queue_size" => set(&[("fairness_id", ""), ("priority", "0")]),
         _ if name.starts_with("llm_d_epp_request_") || name.starts_with("llm_d_epp_flow_") => {
