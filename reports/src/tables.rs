@@ -107,13 +107,22 @@ pub fn node_pools(record: &RunRecord, out: impl Write) -> Result<(), csv::Error>
 /// When `out` does not take it.
 pub fn nodes(record: &RunRecord, out: impl Write) -> Result<(), csv::Error> {
     let mut table = csv::Writer::from_writer(out);
-    table.write_record(["cluster", "pool", "number", "launched_seconds", "deleted_seconds", "reclaimed"])?;
+    table.write_record([
+        "cluster",
+        "pool",
+        "number",
+        "name",
+        "launched_seconds",
+        "deleted_seconds",
+        "reclaimed",
+    ])?;
     for row in &record.nodes {
         let pool = &record.summary.node_pools[row.pool];
         table.write_record([
             pool.cluster.clone(),
             pool.name.clone(),
             row.number.to_string(),
+            row.name.clone(),
             row.launched_seconds.to_string(),
             optional(row.deleted_seconds),
             row.reclaimed.to_string(),

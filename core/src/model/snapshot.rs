@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::control::{CapacityType, SavedControllers, TargetName};
 use crate::random::Seed;
+use crate::record::Digest;
 use crate::units::{Civil, Span, Time};
 
 /// A run cut at an instant.
@@ -106,27 +107,34 @@ pub enum ReplicaPhase {
 
 impl Snapshot {
     /// The version of the layout written now.
-    pub const VERSION: u16 = 1;
+    pub const VERSION: u16 = 2;
 
-    /// The snapshot as text.
+    /// The snapshot as text, sealed with a digest.
     ///
     /// # Errors
     /// When it does not serialise: a mistake in the simulator.
     pub fn to_json(&self) -> Result<String, SnapshotError> {
-        serde_json::to_string(self).map_err(|error| SnapshotError::Unreadable(error.to_string()))
+        let unreadable = |error: serde_json::Error| SnapshotError::Unreadable(error.to_string());
+        let snapshot = serde_json::value::to_raw_value(self).map_err(unreadable)?;
+        let sealed = Sealed { version: u64::from(Self::VERSION), digest: digest(snapshot.get()), snapshot };
+        serde_json::to_string(&sealed).map_err(unreadable)
     }
 
     /// Reads what [`Snapshot::to_json`] wrote.
     ///
     /// # Errors
-    /// When the text is no snapshot, or one of another version.
+    /// When the text is no snapshot, or one of another version, or was changed.
     pub fn from_json(text: &str) -> Result<Snapshot, SnapshotError> {
         let unreadable = |error: serde_json::Error| SnapshotError::Unreadable(error.to_string());
         let Version { version } = serde_json::from_str(text).map_err(unreadable)?;
         if version != u64::from(Self::VERSION) {
             return Err(SnapshotError::Version { found: version, wanted: Self::VERSION });
         }
-        serde_json::from_str(text).map_err(unreadable)
+        let sealed: Sealed = serde_json::from_str(text).map_err(unreadable)?;
+        if sealed.digest != digest(sealed.snapshot.get()) {
+            return Err(SnapshotError::Changed);
+        }
+        serde_json::from_str(sealed.snapshot.get()).map_err(unreadable)
     }
 
     /// The exact part as `T`.
@@ -137,6 +145,20 @@ impl Snapshot {
         let exact = self.exact.as_ref().ok_or(SnapshotError::NotExact)?;
         serde_json::from_str(exact.get()).map_err(|error| SnapshotError::Unreadable(error.to_string()))
     }
+}
+
+/// A snapshot as it is written.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    version: u64,
+    digest: String,
+    snapshot: Box<RawValue>,
+}
+
+fn digest(text: &str) -> String {
+    let mut digest = Digest::default();
+    digest.bytes(text.as_bytes());
+    digest.hex()
 }
 
 /// The part of a snapshot that every version has.
@@ -159,6 +181,9 @@ pub enum SnapshotError {
         /// The version that is read.
         wanted: u16,
     },
+    /// Its digest is another one.
+    #[error("this snapshot has been changed since it was written")]
+    Changed,
     /// It was written by a live bridge, which cannot see enough to go on exactly.
     #[error("this snapshot has no exact part")]
     NotExact,

@@ -102,8 +102,10 @@ pub struct PoolRow {
 }
 
 /// The life of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeRow {
+    /// Its name in its cluster, which decisions use.
+    pub name: String,
     /// Its pool's place among [`Summary::node_pools`].
     pub pool: usize,
     /// How many nodes its pool had launched before it.
@@ -211,9 +213,9 @@ impl Recorder {
     }
 
     /// Notes that node `id`, the `number`th of a pool, is launched.
-    pub fn node_launched(&mut self, id: u32, pool: usize, number: u32, now: Time) {
+    pub fn node_launched(&mut self, id: u32, name: String, pool: usize, number: u32, now: Time) {
         let launched_seconds = now.as_secs_f64();
-        let row = NodeRow { pool, number, launched_seconds, deleted_seconds: None, reclaimed: false };
+        let row = NodeRow { name, pool, number, launched_seconds, deleted_seconds: None, reclaimed: false };
         self.nodes.insert(id, row);
     }
 

@@ -5,6 +5,8 @@
 pub(crate) enum Scale {
     /// From 0 on, evenly.
     Linear,
+    /// The same for numbers of things, which have no labels between whole numbers.
+    Whole,
     /// Up to a whole: 0 to 1.
     Share,
     /// By their powers of ten, where they span many.
@@ -17,6 +19,8 @@ pub(super) struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
+    /// The least distance of labels.
+    step: f64,
 }
 
 /// How many times the lowest value the highest is, before powers of ten show more.
@@ -27,13 +31,17 @@ impl Axis {
     pub(super) fn of(scale: Scale, lowest: f64, highest: f64) -> Axis {
         let any = highest > 0.0 && highest.is_finite() && lowest.is_finite();
         match scale {
-            Scale::Share => Axis { low: 0.0, high: 1.0, logarithmic: false },
+            Scale::Share => Axis { low: 0.0, high: 1.0, logarithmic: false, step: 0.0 },
             Scale::Logarithmic if any && highest / lowest > MANY => {
                 // Of what lies far below the highest nobody wants to read more than that it does.
                 let lowest = lowest.max(highest / 1e6);
-                Axis { low: lowest / 1.5, high: highest * 1.5, logarithmic: true }
+                Axis { low: lowest / 1.5, high: highest * 1.5, logarithmic: true, step: 0.0 }
             }
-            _ => Axis { low: 0.0, high: if any { highest * 1.08 } else { 1.0 }, logarithmic: false },
+            _ => {
+                let high = if any { highest * 1.08 } else { 1.0 };
+                let step = if scale == Scale::Whole { 1.0 } else { 0.0 };
+                Axis { low: 0.0, high, logarithmic: false, step }
+            }
         }
     }
 
@@ -49,7 +57,10 @@ impl Axis {
     /// Round values that have labels.
     pub(super) fn ticks(&self) -> Vec<f64> {
         if !self.logarithmic {
-            let step = round(self.high / 4.0);
+            let step = match round(self.high / 4.0).max(self.step) {
+                step if self.step > 0.0 && step.fract() > 0.0 => 2.0 * step,
+                step => step,
+            };
             return (0..=5u32).map(|at| f64::from(at) * step).filter(|tick| *tick <= self.high).collect();
         }
         let decades = libm::log10(self.high / self.low);
@@ -97,6 +108,8 @@ mod tests {
     #[test]
     fn ticks_are_round_and_within() {
         assert_eq!(Axis::of(Scale::Linear, 1.0, 12.0).ticks(), [0.0, 5.0, 10.0]);
+        assert_eq!(Axis::of(Scale::Whole, 1.0, 1.0).ticks(), [0.0, 1.0]);
+        assert_eq!(Axis::of(Scale::Whole, 1.0, 9.0).ticks(), [0.0, 5.0]);
         assert_eq!(Axis::of(Scale::Share, 0.1, 0.9).ticks(), [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(Axis::of(Scale::Logarithmic, 0.5, 2.0).ticks(), [0.0, 1.0, 2.0]);
         let wide = Axis::of(Scale::Logarithmic, 0.05, 110.0).ticks();

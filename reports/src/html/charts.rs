@@ -151,7 +151,7 @@ fn replicas<'a>(timeline: &Timeline<'_>, record: &RunRecord, scaling: &Scaling, 
         true => "Replicas by state at the end of each window",
         false => "Replicas by state at the end of each window; ▲ ▼ decisions for more and for fewer",
     };
-    Chart { title, unit: "replicas", lines, marks, stacked: true, ..NOTHING }
+    Chart { title, unit: "replicas", scale: Scale::Whole, lines, marks, stacked: true, ..NOTHING }
 }
 
 /// One chart for each latency, with the limit of its objective.
@@ -200,6 +200,7 @@ fn queue<'a>(timeline: &Timeline<'_>) -> Chart<'a> {
     Chart {
         title: "Requests at the end of each window: in the system, and of them waiting",
         unit: "requests",
+        scale: Scale::Whole,
         lines: vec![
             timeline.line(("in the system", BLUE, Form::Line), |row, _| Some(row.in_system as f64)),
             timeline.line(("waiting", ORANGE, Form::Line), |row, _| Some(row.waiting as f64)),
@@ -237,6 +238,7 @@ pub(super) fn write_pools(page: &mut String, record: &RunRecord) -> std::fmt::Re
     let nodes = Chart {
         title: "Nodes by pool at the end of each window, from launch to deletion",
         unit: "nodes",
+        scale: Scale::Whole,
         lines: lines(|row| Some(row.nodes as f64)),
         stacked: true,
         ..NOTHING
@@ -251,6 +253,7 @@ fn dollars_short(value: f64) -> String {
     match value {
         0.0 => "$0".to_owned(),
         value if value >= 10.0 => format!("${value:.0}"),
+        value if value >= 0.1 => format!("${value:.2}"),
         value => dollars(value),
     }
 }

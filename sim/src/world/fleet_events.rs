@@ -230,6 +230,12 @@ impl World {
         }
     }
 
+    /// Notes the launch of a node.
+    pub(super) fn note_launch(&mut self, id: NodeId, pool: usize, ordinal: u32, now: Time) {
+        let name = self.fleet.node_name(id).unwrap_or_default();
+        self.state.recorder.node_launched(id.0, name, pool, ordinal, now);
+    }
+
     /// Launches a node of a pool. Gives its number.
     pub(super) fn launch_node(
         &mut self,
@@ -239,7 +245,7 @@ impl World {
         let now = calendar.now();
         self.refuse_in_outage(pool, now)?;
         let (id, ordinal) = self.fleet.launch(pool, now)?;
-        self.state.recorder.node_launched(id.0, pool, ordinal, now);
+        self.note_launch(id, pool, ordinal, now);
         let law = &self.fleet.pool(pool).1.provisioning;
         let seconds = law.draw(&mut self.luck.provisioning[pool].entity(u64::from(ordinal)));
         let ready = now.saturating_add(

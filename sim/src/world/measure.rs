@@ -4,11 +4,11 @@ use scaletwin_core::record::{CapacityRow, Histogram, PoolRow, ReplicaStates, Tim
 use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
-use super::{World, WorldError};
 use super::event::Event;
 use super::replica::{Engine, Serving};
 use super::settings::EngineSettings;
 use super::start_up::StageMeter;
+use super::{MOST_WINDOWS, World, WorldError};
 use crate::engine::{Calendar, Phase};
 
 /// What is counted of a deployment.

@@ -86,7 +86,7 @@ impl Run {
         let world = World::new(settings, controllers, fleet, Traffic::new(streams), board, state);
         let mut run = Run { world, calendar: Calendar::default(), done: false };
         for (node, pool, number) in run.world.fleet.nodes() {
-            run.world.state.recorder.node_launched(node.0, pool, number, Time::ZERO);
+            run.world.note_launch(node, pool, number, Time::ZERO);
         }
         run.plan_start();
         Ok(run)

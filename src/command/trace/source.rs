@@ -97,6 +97,10 @@ impl Source {
             }
         }
         bar.finish_and_clear();
+        if taken == 0 {
+            let message = format!("{}: that part of the trace has no request", self.name());
+            return Err(Failure::Other(message));
+        }
         let left_out = reader.left_out();
         if !left_out.is_nothing() && !self.quiet {
             tell(&format!("{}: left out: {left_out}", self.name()));
@@ -112,7 +116,7 @@ impl Source {
             first = Some(row);
             Ok(())
         })?;
-        first.ok_or_else(|| Failure::Other(format!("{}: that part of the trace has no request", self.name())))
+        Ok(first.expect("it was read, or there was none"))
     }
 
     fn again(&self) -> Source {

@@ -2,7 +2,7 @@
 //! cumulative distribution.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 
 use scaletwin_core::random::Law;
@@ -21,7 +21,7 @@ pub(super) const LONGEST: u64 = 256 << 20;
 /// What a document says.
 pub(super) fn document<T: DeserializeOwned>(input: impl Read) -> Result<T, Fault> {
     let mut limited = input.take(LONGEST);
-    let result = serde_json::from_reader(io::BufReader::new(&mut limited));
+    let result = serde_json::from_reader(without_mark(io::BufReader::new(&mut limited)));
     let cut = limited.limit() == 0;
     result.map_err(|error: serde_json::Error| {
         if cut {
@@ -31,6 +31,14 @@ pub(super) fn document<T: DeserializeOwned>(input: impl Read) -> Result<T, Fault
         let message = message.split(" at line ").next().unwrap_or(&message);
         Fault::ends(error.line() as u64, error.column().max(1) as u64, message, b"")
     })
+}
+
+/// The input behind a byte order mark, if there is one.
+fn without_mark<R: BufRead>(mut input: R) -> R {
+    if input.fill_buf().is_ok_and(|text| text.starts_with(b"\xef\xbb\xbf")) {
+        input.consume(3);
+    }
+    input
 }
 
 /// An answer of Prometheus to `query_range`.

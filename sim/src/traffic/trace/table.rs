@@ -29,7 +29,7 @@ impl Table {
             .terminator(csv::Terminator::Any(b'\n'))
             .trim(csv::Trim::Headers)
             .from_reader(Bounded::new(input));
-        let header = reader.byte_headers().map_err(|error| csv_fault(&error))?.clone();
+        let header = reader.byte_headers().map_err(|error| csv_fault(&error, 1))?.clone();
         if header.is_empty() {
             return Err(Fault::file("the trace is empty: it has no header line"));
         }
@@ -62,7 +62,8 @@ impl Table {
     /// Goes on to the next line that is not blank and is asked for. Whether there is one.
     pub(super) fn advance(&mut self) -> Result<bool, Fault> {
         loop {
-            if !self.reader.read_byte_record(&mut self.record).map_err(|error| csv_fault(&error))? {
+            let read = self.reader.read_byte_record(&mut self.record);
+            if !read.map_err(|error| csv_fault(&error, self.reader.position().line()))? {
                 return Ok(false);
             }
             if self.record.len() == 1 && self.record[0].trim_ascii().is_empty() {
@@ -120,8 +121,9 @@ fn joined(record: &ByteRecord) -> Vec<u8> {
     record.iter().collect::<Vec<_>>().join(&b',').trim_ascii_end().to_owned()
 }
 
-fn csv_fault(error: &csv::Error) -> Fault {
-    let line = error.position().map_or(1, csv::Position::line);
+/// An error of the reader, which had come to line `line`.
+fn csv_fault(error: &csv::Error, line: u64) -> Fault {
+    let line = error.position().map_or(line, csv::Position::line);
     match error.kind() {
         csv::ErrorKind::Io(error) => Fault::line_error(line, &LineError::of(error)),
         other => Fault::ends(line, 1, format!("{other:?}"), b""),
