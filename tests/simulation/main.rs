@@ -1,5 +1,6 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
+mod affinity;
 mod bill;
 mod budgets;
 mod cold_start;

@@ -110,6 +110,12 @@ impl Shape {
         let most = nodes + 3;
         let placement = ["first-fit", "best-fit", "spread", "pack"][*rate as usize % 4];
         let rollout = 20 + 3 * cold_start;
+        let around = [
+            "",
+            "affinity: {pod_anti_affinity: {required: [{topology_key: kubernetes.io/hostname}]}}",
+            "topology_spread_constraints: [{topology_key: kubernetes.io/hostname}]",
+            "topology_spread_constraints: [{topology_key: kubernetes.io/hostname, when_unsatisfiable: ScheduleAnyway}]",
+        ][*burstiness as usize % 4];
         let start = if cold_start % 2 == 0 {
             format!("cold_start: {{uniform: {{min: 1s, max: {cold_start}s}}}}")
         } else {
@@ -149,6 +155,7 @@ services:
         replica: {{gpus: {gpus}, cpu: 2}}
         replicas: {replicas}
         {start}
+        {around}
         readiness: {{period: 3s}}
         rollouts: [{rollout}s]
         disruption_budget: {{max_unavailable: 1}}

@@ -171,7 +171,7 @@ impl Karpenter {
     /// Launches nodes for pods that find no room.
     fn provision(&mut self, cluster: &Cluster<'_>, decision: &mut Decision) {
         let rooms = cluster.rooms(&[]);
-        let names: Vec<String> = rooms.0.iter().map(|room| room.node.name.clone()).collect();
+        let names: Vec<String> = rooms.rooms.iter().map(|room| room.node.name.clone()).collect();
         let found = cluster.schedule(rooms, cluster.waiting.clone());
         let promise = cluster.now.saturating_add(self.settings.batch_max * 2);
         for (_, spot) in &found.placed {

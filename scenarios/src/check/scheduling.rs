@@ -5,8 +5,9 @@ use scaletwin_core::input::{At, Problem, Problems, suggestion};
 use scaletwin_core::units::Quantity;
 use scaletwin_sim::cluster::settings::{PoolSettings, Quota};
 
+use super::affinity;
 use crate::spec::cluster::{ClusterSpec, NodePoolSpec};
-use crate::spec::scheduling::{QuotaSpec, ReservedSpec};
+use crate::spec::scheduling::{Effect, Labels, QuotaSpec, ReservedSpec, TaintSpec};
 use crate::spec::service::DeploymentSpec;
 
 pub(super) fn quota(spec: &At<QuotaSpec>, pools: &[PoolSettings], problems: &mut Problems) -> Quota {
@@ -53,23 +54,20 @@ pub(super) fn barred(
     problems: &mut Problems,
 ) -> Vec<String> {
     let Some(cluster) = cluster else {
-        let keys =
-            [!spec.node_selector.is_empty(), !spec.tolerations.is_empty(), spec.max_spot_share.is_some()];
+        let keys = [
+            !spec.node_selector.is_empty(),
+            !spec.tolerations.is_empty(),
+            spec.max_spot_share.is_some(),
+            affinity::is_written(spec),
+        ];
         if keys.contains(&true) {
-            let message = "node_selector, tolerations and max_spot_share need a cluster";
+            let message = "what says where its pods run needs a cluster";
             problems.push(Problem::error(&spec.place, message).hint("add clusters:"));
         }
         return Vec::new();
     };
     let pools = &cluster.node_pools.value;
-    for (key, value) in &spec.node_selector {
-        let known: Vec<&str> = pools.iter().filter_map(|pool| label(pool, key)).collect();
-        if !known.contains(&value.value.as_str()) {
-            let message = format!("no node pool has the label {key}: {}", value.value);
-            let hint = suggestion(&value.value, &known).unwrap_or_else(|| format!("add {key} to labels:"));
-            problems.push(Problem::error(&value.place, message).hint(hint));
-        }
-    }
+    check_labels(&spec.node_selector, pools, problems);
     let closed = pools.iter().filter(|pool| !admits(pool, spec));
     let barred: Vec<String> = closed.map(|pool| pool.name.value.clone()).collect();
     let mut named =
@@ -82,10 +80,32 @@ pub(super) fn barred(
     barred
 }
 
+/// Each of these labels is that of a pool.
+pub(super) fn check_labels(labels: &Labels, pools: &[At<NodePoolSpec>], problems: &mut Problems) {
+    for (key, value) in labels {
+        let known: Vec<&str> = pools.iter().filter_map(|pool| label(pool, key)).collect();
+        if !known.contains(&value.value.as_str()) {
+            let message = format!("no node pool has the label {key}: {}", value.value);
+            let hint = suggestion(&value.value, &known).unwrap_or_else(|| format!("add {key} to labels:"));
+            problems.push(Problem::error(&value.place, message).hint(hint));
+        }
+    }
+}
+
 fn admits(pool: &NodePoolSpec, spec: &DeploymentSpec) -> bool {
-    let selected = |(key, value): (&String, &At<String>)| label(pool, key) == Some(value.value.as_str());
-    let tolerated = |taint| spec.tolerations.iter().any(|toleration| toleration.tolerates(taint));
-    spec.node_selector.iter().all(selected) && pool.taints.iter().all(tolerated)
+    let hard = |taint: &&TaintSpec| taint.effect != Effect::PreferNoSchedule;
+    has_labels(pool, &spec.node_selector)
+        && pool.taints.iter().filter(hard).all(|taint| tolerates(spec, taint))
+}
+
+/// Whether a pool's nodes have all these labels.
+pub(super) fn has_labels(pool: &NodePoolSpec, labels: &Labels) -> bool {
+    labels.iter().all(|(key, value)| label(pool, key) == Some(value.value.as_str()))
+}
+
+/// Whether a deployment's pods tolerate a taint.
+pub(super) fn tolerates(spec: &DeploymentSpec, taint: &TaintSpec) -> bool {
+    spec.tolerations.iter().any(|toleration| toleration.tolerates(taint))
 }
 
 /// The value of a label of a pool's nodes: one of its own, or one that Kubernetes and the provisioners set.

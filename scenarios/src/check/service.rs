@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use scaletwin_core::control::{ContainerRequests, Resource, Resources, TargetName};
+use scaletwin_core::control::{ContainerRequests, PodTerms, Resource, Resources, TargetName};
 use scaletwin_core::input::{At, Problem, Problems};
 use scaletwin_core::random::Law;
 use scaletwin_core::record::LatencyMetric;
 use scaletwin_core::units::{Quantity, Share};
 use scaletwin_sim::cluster::budgets::DisruptionBudget;
+use scaletwin_sim::cluster::preferences::Preferences;
 use scaletwin_sim::cluster::rollout::UpdateStrategy;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
 use scaletwin_sim::world::settings::{
     DeploymentModel, EngineSettings, HealthCheck, OutlierDetection, ServiceModel,
 };
 
-use super::{check_names, choose, cluster, engine, routing, scheduling, start_up};
+use super::affinity::Others;
+use super::{affinity, check_names, choose, cluster, engine, routing, scheduling, start_up};
 use crate::spec::ScenarioSpec;
 use crate::spec::cluster::ClusterSpec;
 use crate::spec::engine::EngineSpec;
@@ -35,15 +37,21 @@ pub(super) fn services(
         problems.error(&spec.services.place, "a scenario has at least one service");
     }
     let (mut services, mut deployments, mut specs) = (Vec::new(), Vec::new(), Vec::new());
+    let others = Others::of(spec);
+    let mut own = 0..;
     for (place, written) in spec.services.value.iter().enumerate() {
         services.push(service(written, problems));
-        for written_deployment in &written.deployments.value {
-            if let Some(model) =
+        for (written_deployment, own) in written.deployments.value.iter().zip(&mut own) {
+            let Some(mut model) =
                 deployment(written_deployment, written, place, clusters, &spec.clusters, problems)
-            {
-                deployments.push(model);
-                specs.push(written_deployment);
-            }
+            else {
+                continue;
+            };
+            let cluster = model.settings.cluster.map(|place| &spec.clusters[place]);
+            (model.settings.terms, model.settings.preferences) =
+                affinity::affinity(written_deployment, own, &others, cluster, problems);
+            deployments.push(model);
+            specs.push(written_deployment);
         }
     }
     start_up::check_shared(&deployments, &specs, problems);
@@ -167,7 +175,9 @@ fn deployment(
         problems.error(&spec.rollouts.place, "the instants of rollouts: ascend");
     }
     let settings = DeploymentSettings {
-        target: TargetName::new(target),
+        target: TargetName::new(target.clone()),
+        terms: PodTerms::none(TargetName::new(target)),
+        preferences: Preferences::default(),
         name: spec.name.value.clone(),
         service: service_place,
         cluster,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::engine::EngineSpec;
 use super::routing::RoutingSpec;
-use super::scheduling::{Labels, TolerationSpec};
+use super::scheduling::{AffinitySpec, Labels, SpreadSpec, TolerationSpec};
 use super::start_up::StartUpSpec;
 
 scaletwin_core::keys! {
@@ -88,6 +88,10 @@ scaletwin_core::keys! {
         pub node_selector: Labels = Labels::new(),
         /// The taints that its pods tolerate.
         pub tolerations: Vec<TolerationSpec> = Vec::new(),
+        /// What they want of the nodes and pods around them.
+        pub affinity: AffinitySpec = AffinitySpec::default(),
+        /// How evenly they are spread over nodes and zones.
+        pub topology_spread_constraints: Vec<SpreadSpec> = Vec::new(),
         /// The largest share of its replicas that may be on spot nodes; what is beyond it waits for others. Default: all.
         pub max_spot_share: Option<Share> = None,
         /// Its part of the requests, with `across: split` or `routing: weighted-round-robin`. Default: 1.

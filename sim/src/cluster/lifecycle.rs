@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use bevy_ecs::prelude::*;
+use scaletwin_core::control::PodTerms;
 use scaletwin_core::units::Time;
 
 use super::entities::{
@@ -28,6 +29,8 @@ pub struct Settings {
     pub pools: Vec<(usize, PoolSettings)>,
     /// Which nodes replicas get, by cluster.
     pub placements: Vec<Placement>,
+    /// What has to hold of where replicas are, by deployment; empty if neither that nor any preference is about others.
+    pub terms: Vec<PodTerms>,
 }
 
 /// Entities by number, in the order of numbers: iteration never depends on storage.

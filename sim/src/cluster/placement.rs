@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bevy_ecs::prelude::*;
-use scaletwin_core::control::{CapacityType, Resources};
+use scaletwin_core::control::{CapacityType, Census, Resources};
 
-use super::entities::{Deployment, InPool, Node, OfDeployment, OnNode, Pool, Replica};
+use super::entities::{Deployment, InPool, Node, OfDeployment, OnNode, Pool, Replica, ReplicaId};
 use super::ledger::WHOLE;
 use super::lifecycle::{Change, Changes, Index, Now, Settings};
+use super::preferences::{self, Preferences};
 use super::settings::DeploymentSettings;
 
 scaletwin_core::names! {
@@ -62,6 +63,8 @@ struct Candidate {
     /// The place of its pool.
     pool: usize,
     free: Resources,
+    /// Its number in the census of its cluster, if there is one.
+    seat: Option<usize>,
 }
 
 /// All nodes that take pods, in the order of their launch, while replicas are placed.
@@ -72,6 +75,8 @@ struct Board<'a> {
     from: BTreeMap<usize, usize>,
     /// Replicas of each deployment on spot nodes.
     on_spot: BTreeMap<usize, usize>,
+    /// Who is where, by cluster; empty if that matters to nobody.
+    censuses: Vec<Census<'a>>,
 }
 
 impl Board<'_> {
@@ -85,45 +90,116 @@ impl Board<'_> {
 
     /// The place of the node that a replica of a deployment gets, of which `wanted` are wanted.
     fn find(&mut self, place: usize, wanted: i32) -> Option<usize> {
-        let found = self.first_and_best(place, wanted);
-        self.from.insert(place, found.map_or(self.candidates.len(), |(first, _)| first));
-        found.map(|(_, best)| best)
-    }
-
-    /// The places of the first node that fits, and of the one that is taken.
-    fn first_and_best(&self, place: usize, wanted: i32) -> Option<(usize, usize)> {
         let deployment = &self.settings.deployments[place];
         let spot = deployment.may_use_spot(self.on_spot.get(&place).copied().unwrap_or(0), wanted);
-        let rule = self.settings.placements[deployment.cluster?];
+        let cluster = deployment.cluster?;
+        let rule = self.settings.placements[cluster];
         let fits = |at: &usize| {
             let candidate = &self.candidates[*at];
             deployment.requests.fits(&candidate.free) && self.is_open(candidate, deployment, spot)
         };
-        let score = |at: usize| {
-            let Candidate { pool, free, .. } = &self.candidates[at];
-            rule.score(&free.minus(&deployment.requests), &self.settings.pools[*pool].1.allocatable)
-        };
         let from = self.from.get(&place).copied().unwrap_or(0);
         let mut open = (from..self.candidates.len()).filter(fits);
-        let first = open.next()?;
-        if rule == Placement::FirstFit {
-            return Some((first, first));
-        }
-        let best = open.fold((score(first), first), |best, at| {
-            let found = score(at);
-            if found > best.0 { (found, at) } else { best }
+        let first = open.next();
+        let best = first.and_then(|first| match self.censuses.get(cluster) {
+            None if rule == Placement::FirstFit && deployment.preferences.is_empty() => Some(first),
+            census => self.best(place, std::iter::once(first).chain(open), census, rule),
         });
-        Some((first, best.1))
+        self.from.insert(place, first.unwrap_or(self.candidates.len()));
+        best
+    }
+
+    /// The best of the nodes with room: what is required holds, and what is preferred comes before the rule of the cluster.
+    fn best(
+        &self,
+        place: usize,
+        open: impl Iterator<Item = usize>,
+        census: Option<&Census<'_>>,
+        rule: Placement,
+    ) -> Option<usize> {
+        let filter = census.map(|census| (census, census.filter(place)));
+        let allowed = |at: &usize| {
+            let seat = self.candidates[*at].seat;
+            filter.as_ref().zip(seat).is_none_or(|((census, filter), seat)| census.allows(filter, seat))
+        };
+        let open: Vec<usize> = open.filter(allowed).collect();
+        let preferred = self.preferred(place, &open, census);
+        let requests = &self.settings.deployments[place].requests;
+        let score = |at: usize| {
+            let Candidate { pool, free, .. } = &self.candidates[at];
+            rule.score(&free.minus(requests), &self.settings.pools[*pool].1.allocatable)
+        };
+        let scored = open.iter().enumerate().map(|(number, at)| {
+            let preferred = preferred.as_ref().map_or(0, |scores| scores[number]);
+            ((preferred, score(*at)), *at)
+        });
+        let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best });
+        best.map(|(_, at)| at)
+    }
+
+    /// How much these nodes are preferred; `None` if nothing prefers one to another.
+    fn preferred(&self, place: usize, open: &[usize], census: Option<&Census<'_>>) -> Option<Vec<i64>> {
+        let preferences: Vec<&Preferences> =
+            self.settings.deployments.iter().map(|deployment| &deployment.preferences).collect();
+        if census.is_none() && preferences[place].is_empty() {
+            return None;
+        }
+        let pool = |at: usize| self.settings.pools[self.candidates[at].pool].1.name.as_str();
+        let nodes: Vec<(&str, usize)> =
+            open.iter().map(|at| (pool(*at), self.candidates[*at].seat.unwrap_or(*at))).collect();
+        Some(preferences::scores(&preferences, place, census, &nodes))
     }
 
     /// A replica of a deployment takes a node.
     fn take(&mut self, at: usize, place: usize) {
         let candidate = &mut self.candidates[at];
         candidate.free = candidate.free.minus(&self.settings.deployments[place].requests);
-        if self.settings.pools[candidate.pool].1.capacity_type == CapacityType::Spot {
+        let (cluster, pool) = &self.settings.pools[candidate.pool];
+        if pool.capacity_type == CapacityType::Spot {
             *self.on_spot.entry(place).or_default() += 1;
         }
+        if let (Some(census), Some(seat)) = (self.censuses.get_mut(*cluster), candidate.seat) {
+            census.put(seat, place, true);
+        }
     }
+
+    /// Whether a deployment could get a node, because one of another deployment got one.
+    fn waits_for(&self, place: usize, other: usize) -> bool {
+        let terms = self.settings.terms.get(place);
+        terms.is_some_and(|terms| terms.affinity.iter().any(|term| term.with == other && other != place))
+    }
+}
+
+/// Who is where in each cluster, with the seat of each node; nothing where that matters to nobody.
+fn take_census<'a>(
+    settings: &'a Settings,
+    index: &Index,
+    replicas: &Query<(&mut Replica, &OfDeployment, Option<&OnNode>)>,
+    deployments: &Query<&Deployment>,
+    nodes: &Query<(&mut Node, &InPool)>,
+    pool_of: impl Fn(&InPool) -> usize,
+) -> (Vec<Census<'a>>, BTreeMap<Entity, usize>) {
+    let mut seats = BTreeMap::new();
+    if settings.terms.is_empty() {
+        return (Vec::new(), seats);
+    }
+    let mut censuses = vec![Census::new(&settings.terms); settings.placements.len()];
+    for entity in index.nodes.values() {
+        let Ok((node, pool)) = nodes.get(*entity) else { continue };
+        if node.ready.is_some() {
+            let (cluster, pool) = &settings.pools[pool_of(pool)];
+            seats.insert(*entity, censuses[*cluster].add_node(&pool.zone, &pool.name));
+        }
+    }
+    for (replica, of, on) in replicas {
+        let Some(node) = on.map(|on| on.0) else { continue };
+        if let (Ok(deployment), Some(seat)) = (deployments.get(of.0), seats.get(&node))
+            && let Some(cluster) = settings.deployments[deployment.place].cluster
+        {
+            censuses[cluster].put(*seat, deployment.place, replica.deleted.is_none());
+        }
+    }
+    (censuses, seats)
 }
 
 /// Gives nodes to replicas that have none, in the order of creation. If one of a deployment finds none, its others wait.
@@ -143,10 +219,12 @@ pub(super) fn place_pending(
         return;
     }
     let pool_of = |node: &InPool| pools.get(node.0).map_or(0, |pool| pool.place);
+    let (censuses, seats) = take_census(&settings, &index, &replicas, &deployments, &nodes, pool_of);
     let candidate = |entity: &Entity| {
         let (node, pool) = nodes.get(*entity).ok()?;
         let open = node.ready.is_some() && node.unready.is_none() && !node.cordoned;
-        open.then(|| Candidate { entity: *entity, pool: pool_of(pool), free: node.free })
+        let seat = seats.get(entity).copied();
+        open.then(|| Candidate { entity: *entity, pool: pool_of(pool), free: node.free, seat })
     };
     let candidates = index.nodes.values().filter_map(candidate).collect();
     let mut on_spot: BTreeMap<usize, usize> = BTreeMap::new();
@@ -160,39 +238,49 @@ pub(super) fn place_pending(
             *on_spot.entry(deployment).or_default() += 1;
         }
     }
-    let mut board = Board { settings: &settings, candidates, from: BTreeMap::new(), on_spot };
+    let mut board = Board { settings: &settings, candidates, from: BTreeMap::new(), on_spot, censuses };
     let mut refused: Vec<usize> = Vec::new();
-    for (id, entity) in index.pending.clone() {
-        let Ok((mut replica, of, _)) = replicas.get_mut(entity) else { continue };
-        if replica.deleted.is_some() {
-            continue;
-        }
-        let Ok((place, wanted)) = deployments.get(of.0).map(|found| (found.place, found.wanted)) else {
-            continue;
-        };
-        let deployment = &settings.deployments[place];
-        let mut held = None;
-        if deployment.cluster.is_some() {
-            if refused.contains(&place) {
+    let mut waiting: Vec<(ReplicaId, Entity)> = index.pending.iter().map(|(id, of)| (*id, *of)).collect();
+    while !waiting.is_empty() {
+        let mut left = Vec::new();
+        let before = waiting.len();
+        for (id, entity) in waiting {
+            let Ok((mut replica, of, _)) = replicas.get_mut(entity) else { continue };
+            if replica.deleted.is_some() {
                 continue;
             }
-            let Some(at) = board.find(place, wanted) else {
-                refused.push(place);
-                changes.0.push(Change::Pending);
+            let Ok((place, wanted)) = deployments.get(of.0).map(|found| (found.place, found.wanted)) else {
                 continue;
             };
-            board.take(at, place);
-            let Candidate { entity: node, pool, free } = board.candidates[at];
-            if let Ok((mut node, _)) = nodes.get_mut(node) {
-                node.free = free;
+            let deployment = &settings.deployments[place];
+            let mut held = None;
+            if deployment.cluster.is_some() {
+                if refused.contains(&place) {
+                    left.push((id, entity));
+                    continue;
+                }
+                let Some(at) = board.find(place, wanted) else {
+                    refused.push(place);
+                    left.push((id, entity));
+                    continue;
+                };
+                board.take(at, place);
+                refused.retain(|other| !board.waits_for(*other, place));
+                let Candidate { entity: node, pool, free, .. } = board.candidates[at];
+                if let Ok((mut node, _)) = nodes.get_mut(node) {
+                    node.free = free;
+                }
+                commands.entity(entity).insert(OnNode(node));
+                held = Some((pool, share_of_node(&deployment.requests, &settings.pools[pool].1.allocatable)));
             }
-            commands.entity(entity).insert(OnNode(node));
-            held = Some((pool, share_of_node(&deployment.requests, &settings.pools[pool].1.allocatable)));
+            replica.bound = Some(now.0);
+            index.pending.remove(&id);
+            changes.0.push(Change::Bound { replica: id, deployment: place, held });
         }
-        replica.bound = Some(now.0);
-        index.pending.remove(&id);
-        changes.0.push(Change::Bound { replica: id, deployment: place, held });
+        // Those refused before may have waited for what has just been placed.
+        waiting = if left.len() < before { left } else { Vec::new() };
     }
+    changes.0.extend(refused.iter().map(|_| Change::Pending));
 }
 
 /// The millionths of a node that a replica holds: its share of the GPUs, or of the cores on a node without.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scaletwin_core::control::{CapacityType, ContainerRequests, Resources, TargetName};
+use scaletwin_core::control::{CapacityType, ContainerRequests, PodTerms, Resources, TargetName};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::{Span, Time};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::budgets::DisruptionBudget;
 use super::ledger::Terms;
 use super::placement::Placement;
+use super::preferences::Preferences;
 use super::rollout::UpdateStrategy;
 
 /// A cluster.
@@ -267,6 +268,10 @@ pub struct DeploymentSettings {
     pub pool: Option<String>,
     /// The node pools of its cluster that its replicas may not run in, by their labels and taints.
     pub barred: Vec<String>,
+    /// What has to hold of where its replicas are, with regard to others. Targets are the places of deployments.
+    pub terms: PodTerms,
+    /// Which of the nodes that they may get they would rather have.
+    pub preferences: Preferences,
     /// The largest share of its replicas that may be on spot nodes; `None`: all.
     pub max_spot_share: Option<f64>,
     /// Its role.

@@ -258,6 +258,10 @@ impl World {
         self.state.recorder.node_deleted(node.0, calendar.now());
         self.forget_node(node, calendar);
         self.replacements_without();
+        if self.fleet.has_terms() {
+            // A place less is counted, so that others may have room for one more.
+            calendar.soon(Phase::Place, Event::Lifecycle);
+        }
         Ok(())
     }
 }

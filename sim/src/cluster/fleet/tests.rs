@@ -56,6 +56,8 @@ fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
         cluster: Some(0),
         pool: None,
         barred: Vec::new(),
+        terms: PodTerms::none(TargetName::new("s/d")),
+        preferences: Default::default(),
         max_spot_share: None,
         role: "both".into(),
         requests: gpus(1_000),

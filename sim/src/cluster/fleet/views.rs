@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bevy_ecs::prelude::*;
 use scaletwin_core::control::{
     CapacityType, ConditionStatus, NodeView, NodesView, Offer, PendingPod, PlacedPod, PodPhase, PodView,
-    ReadyCondition, TargetName, TargetView,
+    ReadyCondition, TargetName, TargetView, TopologyKey, are_about,
 };
 use scaletwin_core::units::Time;
 
@@ -63,6 +63,7 @@ impl Fleet {
             nodes: index.nodes.values().filter_map(|entity| self.node_view(*entity, &allowed)).collect(),
             pending: self.pending_pods(),
             offers: (0..index.pools.len()).map(|pool| self.offer(pool)).collect(),
+            terms: self.settings().terms.clone(),
         }
     }
 
@@ -84,6 +85,7 @@ impl Fleet {
                     .collect(),
                 requests: self.deployment(place).requests,
                 disruptions_allowed: allowed[place],
+                tied: self.tied(place),
                 deleted: self.world.get::<Replica>(entity)?.deleted.is_some(),
             })
         });
@@ -136,6 +138,11 @@ impl Fleet {
         self.replicas_of(place).into_iter().filter(counts).count()
     }
 
+    /// The place of a deployment, if terms are about where its replicas are.
+    fn tied(&self, place: usize) -> Option<usize> {
+        are_about(&self.settings().terms, place).then_some(place)
+    }
+
     fn pending_pod(&self, id: ReplicaId, entity: Entity, place: usize, ahead: usize) -> Option<PendingPod> {
         let settings = self.deployment(place);
         Some(PendingPod {
@@ -144,6 +151,7 @@ impl Fleet {
             cluster: self.clusters[settings.cluster?].clone(),
             pool: settings.pool.clone(),
             barred: self.barred(place, ahead).map(str::to_owned).collect(),
+            tied: self.tied(place),
             since: self.world.get::<Replica>(entity)?.created,
             requests: settings.requests,
         })
@@ -166,7 +174,8 @@ impl Fleet {
         }
     }
 
-    /// Checks that what is free of each node is what its replicas leave, and that billed time is the sum of lifetimes.
+    /// Checks that what is free of each node is what its replicas leave, that replicas are apart that have to be, and that
+    /// billed time is the sum of lifetimes.
     ///
     /// # Panics
     /// When it is not.
@@ -192,6 +201,35 @@ impl Fleet {
         }
         for (account, living) in self.accounts.iter().zip(living) {
             account.check(now, living.into_iter());
+        }
+        self.check_apart();
+    }
+
+    /// Nobody moves once it is placed, so what was apart then stays apart.
+    fn check_apart(&self) {
+        let settings = self.settings();
+        let terms = settings.terms.iter().enumerate();
+        for (place, term) in
+            terms.flat_map(|(place, own)| own.anti_affinity.iter().map(move |term| (place, term)))
+        {
+            let where_of = |place: usize| {
+                let replicas = self.replicas_of(place).into_iter();
+                let placed = replicas.filter_map(|replica| Some((replica.id, self.node_of(replica.id)?)));
+                placed.filter_map(|(id, node)| {
+                    let pool = self.pool_of_replica(id)?;
+                    let (cluster, settings) = self.pool(pool);
+                    Some(match term.key {
+                        TopologyKey::Hostname => (id, format!("node {}", node.0)),
+                        TopologyKey::Zone => (id, format!("zone {} of {cluster}", settings.zone)),
+                    })
+                })
+            };
+            let mut taken: BTreeMap<String, Vec<ReplicaId>> = BTreeMap::new();
+            where_of(term.with).for_each(|(id, at)| taken.entry(at).or_default().push(id));
+            for (id, at) in where_of(place) {
+                let alone = taken.get(&at).is_none_or(|others| others.iter().all(|other| *other == id));
+                assert!(alone, "a replica of {} is not apart: {at}", settings.deployments[place].target);
+            }
         }
     }
 }
