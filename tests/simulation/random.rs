@@ -109,6 +109,9 @@ impl Shape {
         };
         let most = nodes + 3;
         let placement = ["first-fit", "best-fit", "spread", "pack"][*rate as usize % 4];
+        let crashes =
+            ["", "crashes: {mtbf: 20s, at: [{at: 30s, replicas: 2}], back_off: 2s, max_back_off: 5s}"]
+                [*grace as usize % 2];
         let rollout = 20 + 3 * cold_start;
         let around = [
             "",
@@ -156,6 +159,7 @@ services:
         replicas: {replicas}
         {start}
         {around}
+        {crashes}
         readiness: {{period: 3s}}
         rollouts: [{rollout}s]
         disruption_budget: {{max_unavailable: 1}}
@@ -256,6 +260,7 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             ", capacity_type: spot, spot: {lifetime: {exponential: {mean: 90s}}, rebalance: 9s, shocks: {every: 25s, share: 0.4}, notice: 7s}",
             ", capacity_type: spot, spot: {available: [{from: 30s, nodes: 1}, {from: 60s, nodes: 9}], notice: 0s}",
             ", failures: {mtbf: 50s, repair: 9s}",
+            ", failures: {mtbf: 20s, recovery: 10s, requests: fail}",
             ", failures: {at: [{at: 15s, nodes: 1}, {at: 40s, nodes: 2}], requests: fail, repair: 20s}",
         ]),
         prop::sample::select(vec!["", "", "outages: [{zone: a, at: 33s, duration: 15s}]"]),

@@ -230,7 +230,7 @@ impl<'t> Census<'t> {
 
     fn is_even(&self, target: usize, spread: &SpreadTerm, fewest: u32, node: usize) -> bool {
         let there = self.pods(node, spread.key, target).staying;
-        !spread.outside.contains(&self.seats[node].pool) && there + 1 <= fewest + spread.max_skew
+        !spread.outside.contains(&self.seats[node].pool) && there < fewest.saturating_add(spread.max_skew)
     }
 }
 

@@ -28,7 +28,7 @@ use scaletwin_core::control::{
     Policy, Reason, Schedule, State, StateMismatch,
 };
 use scaletwin_core::random::Component;
-use scaletwin_core::units::{Span, Time};
+use scaletwin_core::units::{Span, Time, number_of};
 use serde::{Deserialize, Serialize};
 
 use super::placement::{Pod, nodes_of, waiting_for};
@@ -185,11 +185,21 @@ impl ClusterAutoscaler {
         let mut draws = self.luck.entity(self.memory.draws);
         self.memory.draws += 1;
         let Some(launches) = growth.best(pods, &mut draws) else {
-            self.note(decision, "scale-up", "NoOptionsAvailable", format!("for {} pods", pods.len()));
+            self.note(
+                decision,
+                "scale-up",
+                "NoOptionsAvailable",
+                format!("for {}", number_of(pods.len(), "pod")),
+            );
             return false;
         };
         for (group, count) in launches {
-            self.note(decision, "scale-up", "Successful", format!("{count} nodes of {group}"));
+            self.note(
+                decision,
+                "scale-up",
+                "Successful",
+                format!("{} of {group}", number_of(count as usize, "node")),
+            );
             self.memory.growing.insert(group.to_owned(), cluster.now);
             decision.actions.push(Action::LaunchNodes(Launch {
                 cluster: self.cluster.clone(),

@@ -25,7 +25,7 @@ use scaletwin_core::control::{
     Action, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, Policy, Reason, Schedule,
     State, StateMismatch,
 };
-use scaletwin_core::units::{Civil, Span, Time};
+use scaletwin_core::units::{Civil, Span, Time, number_of};
 use serde::{Deserialize, Serialize};
 
 use budget::{DisruptionReason, allowed};
@@ -193,7 +193,7 @@ impl Karpenter {
             self.note(
                 decision,
                 "InsufficientCapacity",
-                format!("for {} nodes", found.claims.len() - launched),
+                format!("for {}", number_of(found.claims.len() - launched, "node")),
             );
         }
         for (offer, count) in launches {

@@ -12,7 +12,7 @@ use scaletwin_core::control::{
     Policy, Reason, Resources, Schedule, State, StateMismatch,
 };
 use scaletwin_core::input::{At, Period};
-use scaletwin_core::units::{Span, Time};
+use scaletwin_core::units::{Span, Time, number_of};
 
 use crate::kubernetes::placement::census;
 
@@ -234,7 +234,9 @@ impl Policy for NodeProvisioner {
         let for_pods = for_pods.into_iter().map(|launch| (launch, "PendingPods", "for pods without a node"));
         let to_spare = to_spare.into_iter().map(|launch| (launch, "Spare", "to have enough empty ones"));
         for ((pool, count), code, why) in for_pods.chain(to_spare) {
-            decision.reasons.push(reason(code, format!("{count} nodes of {pool} {why}")));
+            decision
+                .reasons
+                .push(reason(code, format!("{} of {pool} {why}", number_of(count as usize, "node"))));
             decision.actions.push(Action::LaunchNodes(Launch {
                 cluster: self.cluster.clone(),
                 pool,

@@ -1,13 +1,15 @@
 //! Where pods may run, and how much there may be.
 
 use scaletwin_core::control::Resources;
-use scaletwin_core::input::{At, Problem, Problems, suggestion};
+use scaletwin_core::input::{At, Positive, Problem, Problems, suggestion};
 use scaletwin_core::units::Quantity;
-use scaletwin_sim::cluster::settings::{PoolSettings, Quota};
+use scaletwin_sim::cluster::settings::{GpuSharing, PoolSettings, Quota};
 
 use super::affinity;
 use crate::spec::cluster::{ClusterSpec, NodePoolSpec};
-use crate::spec::scheduling::{Effect, Labels, QuotaSpec, ReservedSpec, TaintSpec};
+use crate::spec::scheduling::{
+    Effect, GpuSharingSpec, Labels, OvercommitSpec, QuotaSpec, ReservedSpec, TaintSpec,
+};
 use crate::spec::service::DeploymentSpec;
 
 pub(super) fn quota(spec: &At<QuotaSpec>, pools: &[PoolSettings], problems: &mut Problems) -> Quota {
@@ -45,6 +47,70 @@ pub(super) fn divide(
         return (whole, Resources::default());
     }
     (whole.minus(&reserved), reserved)
+}
+
+/// What pods may request of a node more than they have.
+pub(super) fn overcommitted(
+    allocatable: &Resources,
+    spec: &At<OvercommitSpec>,
+    problems: &mut Problems,
+) -> Resources {
+    let mut more = |amount: i64, ratio: Option<Positive>| {
+        let ratio = ratio.map_or(1.0, |ratio| ratio.0);
+        if ratio < 1.0 {
+            problems.push(
+                Problem::error(&spec.place, "pods may request at least what they have")
+                    .hint("write a ratio of 1 or more, or reserved: for what is taken of a node"),
+            );
+        }
+        rounded_down(amount as f64 * (ratio - 1.0).max(0.0))
+    };
+    Resources {
+        cpu_milli: more(allocatable.cpu_milli, spec.cpu),
+        memory_bytes: more(allocatable.memory_bytes, spec.memory),
+        gpu_milli: 0,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a float saturates, which is meant")]
+fn rounded_down(value: f64) -> i64 {
+    value as i64
+}
+
+/// The most slices of a GPU: with more, thousandths do not tell them apart. MIG has seven at most.
+const MOST_SLICES: u32 = 10;
+
+/// How the GPUs of a pool are shared.
+pub(super) fn sharing(spec: &At<GpuSharingSpec>, gpus: u32, problems: &mut Problems) -> Option<GpuSharing> {
+    if gpus == 0 {
+        problems.error(&spec.place, "a node without GPUs shares none");
+    }
+    let slices = spec.slices.value.0;
+    if !(2..=MOST_SLICES).contains(&slices) {
+        problems.error(&spec.slices.place, format!("a GPU has 2 to {MOST_SLICES} slices"));
+        return None;
+    }
+    let slowdown = spec.slowdown.as_ref().map_or(f64::from(slices), |written| written.value.0);
+    let memory = spec.memory.as_ref().map_or(1.0 / f64::from(slices), |written| written.value.get());
+    if let Some(written) = spec.slowdown.as_ref().filter(|_| slowdown < 1.0) {
+        problems.error(&written.place, "a slice is not faster than the whole");
+    }
+    if let Some(written) = spec.memory.as_ref().filter(|_| memory * f64::from(slices) > 1.0 + 1e-9) {
+        problems.error(&written.place, "the slices have more memory than the GPU");
+    }
+    if let Some(written) = spec.memory.as_ref().filter(|_| memory <= 0.0) {
+        problems.error(&written.place, "a slice has some memory");
+    }
+    Some(GpuSharing { slices, slowdown, memory })
+}
+
+/// Whether a pool has what a replica requests of GPUs: slices of its kind, whole ones, or none.
+pub(super) fn has_gpus(pool: &PoolSettings, gpu_milli: i64) -> bool {
+    match pool.gpu_sharing {
+        _ if gpu_milli == 0 => true,
+        Some(sharing) => sharing.slice_milli() == gpu_milli,
+        None => gpu_milli % 1_000 == 0,
+    }
 }
 
 /// The pools of its cluster that a deployment may not run in, by their labels and taints.

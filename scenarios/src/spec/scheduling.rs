@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::TopologyKey;
-use scaletwin_core::input::{At, Count};
-use scaletwin_core::units::{Bytes, Quantity};
+use scaletwin_core::input::{At, Count, Positive};
+use scaletwin_core::units::{Bytes, Quantity, Share};
 
 /// Labels by their keys.
 pub type Labels = BTreeMap<String, At<String>>;
@@ -89,6 +89,16 @@ scaletwin_core::keys! {
         pub cpu: Option<Quantity> = None,
         /// GPUs. Default: any number.
         pub gpus: Option<u32> = None,
+    }
+}
+
+scaletwin_core::names! {
+    /// What pods do that find no room.
+    pub enum PreemptionPolicy {
+        /// Pods of lower priority have to go for them.
+        PreemptLowerPriority = "PreemptLowerPriority",
+        /// They wait.
+        Never = "Never",
     }
 }
 
@@ -180,5 +190,30 @@ scaletwin_core::names! {
         DoNotSchedule = "DoNotSchedule",
         /// It is placed all the same, rather where fewer are.
         ScheduleAnyway = "ScheduleAnyway",
+    }
+}
+
+scaletwin_core::keys! {
+    /// Slices of a GPU, all alike: instances of MIG, or turns of time-slicing.
+    #[derive(Debug, Clone)]
+    pub struct GpuSharingSpec {
+        /// How many of each GPU, 2 to 10. A pod that requests one writes `gpus: 500m` for one of two, `333m` for one of three.
+        pub slices: At<Count>,
+        /// How many times as long as on a whole GPU computation and memory traffic take on a slice, at least 1. Default: as
+        /// many times as there are slices, as if the others always worked.
+        pub slowdown: Option<At<Positive>> = None,
+        /// The share of a GPU's memory that a slice has. Default: one of the slices.
+        pub memory: Option<At<Share>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How many times what pods have of a node they may request together. It changes what is placed, not what work costs.
+    #[derive(Debug, Clone, Default)]
+    pub struct OvercommitSpec {
+        /// Of cores, at least 1. Default: 1.
+        pub cpu: Option<Positive> = None,
+        /// Of memory, at least 1. Default: 1.
+        pub memory: Option<Positive> = None,
     }
 }

@@ -93,6 +93,8 @@ pub struct Replica {
     pub unready: Option<Time>,
     /// When it was deleted.
     pub deleted: Option<Time>,
+    /// The node where others have to go for it, while it waits for them.
+    pub nominated: Option<NodeId>,
 }
 
 /// The deployment that a replica belongs to.

@@ -133,6 +133,14 @@ impl Fleet {
         !self.settings().terms.is_empty()
     }
 
+    /// Whether some replicas are more important than others.
+    #[must_use]
+    pub fn has_priorities(&self) -> bool {
+        let mut priorities = self.settings().deployments.iter().map(|settings| settings.priority);
+        let first = priorities.next();
+        priorities.any(|other| Some(other) != first)
+    }
+
     // ---- deployments and replicas ----
 
     fn deployment_entity(&self, place: usize) -> &Deployment {
@@ -233,6 +241,14 @@ impl Fleet {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// A replica is not ready any more.
+    pub fn replica_unready(&mut self, id: ReplicaId, now: Time) {
+        let found = self.replica_entity(id).and_then(|entity| self.world.get_mut::<Replica>(entity));
+        if let Some(mut replica) = found.filter(|replica| replica.ready.is_some()) {
+            (replica.ready, replica.unready) = (None, Some(now));
         }
     }
 

@@ -86,6 +86,13 @@ pub enum Change {
         /// The place of its deployment.
         deployment: usize,
     },
+    /// A replica is to go for one of a higher priority.
+    Preempted {
+        /// The replica.
+        replica: ReplicaId,
+        /// The place of its deployment.
+        deployment: usize,
+    },
     /// A replica found no node.
     Pending,
 }
@@ -229,6 +236,7 @@ fn create_missing(
                 ready: None,
                 unready: None,
                 deleted: None,
+                nominated: None,
             };
             deployment.created += 1;
             let created = commands.spawn((replica, OfDeployment(entity))).id();

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use bevy_ecs::prelude::*;
 use scaletwin_core::control::{CapacityType, Census, Resources};
+use scaletwin_core::units::Time;
 
 use super::entities::{Deployment, InPool, Node, OfDeployment, OnNode, Pool, Replica, ReplicaId};
 use super::ledger::WHOLE;
 use super::lifecycle::{Change, Changes, Index, Now, Settings};
+use super::preemption::{Occupant, loss, victims};
 use super::preferences::{self, Preferences};
 use super::settings::DeploymentSettings;
 
@@ -77,6 +79,10 @@ struct Board<'a> {
     on_spot: BTreeMap<usize, usize>,
     /// Who is where, by cluster; empty if that matters to nobody.
     censuses: Vec<Census<'a>>,
+    /// Who is on which node, if some are more important than others.
+    occupants: Occupants,
+    /// For whom others have to go from a node.
+    nominated: Nominated,
 }
 
 impl Board<'_> {
@@ -88,17 +94,25 @@ impl Board<'_> {
             && (spot || pool.capacity_type != CapacityType::Spot)
     }
 
-    /// The place of the node that a replica of a deployment gets, of which `wanted` are wanted.
-    fn find(&mut self, place: usize, wanted: i32) -> Option<usize> {
+    /// What is left of a node for a replica, besides what others wait for that are as important.
+    fn room(&self, candidate: &Candidate, id: ReplicaId, priority: i32) -> Resources {
+        let waiting = self.nominated.get(&candidate.entity).into_iter().flatten();
+        let others = waiting.filter(|(other, as_important, _)| *other != id && *as_important >= priority);
+        others.fold(candidate.free, |room, (_, _, requests)| room.minus(requests))
+    }
+
+    /// The place of the node that replica `id` of a deployment gets, of which `wanted` are wanted.
+    fn find(&mut self, id: ReplicaId, place: usize, wanted: i32) -> Option<usize> {
         let deployment = &self.settings.deployments[place];
         let spot = deployment.may_use_spot(self.on_spot.get(&place).copied().unwrap_or(0), wanted);
         let cluster = deployment.cluster?;
         let rule = self.settings.placements[cluster];
         let fits = |at: &usize| {
             let candidate = &self.candidates[*at];
-            deployment.requests.fits(&candidate.free) && self.is_open(candidate, deployment, spot)
+            deployment.requests.fits(&self.room(candidate, id, deployment.priority))
+                && self.is_open(candidate, deployment, spot)
         };
-        let from = self.from.get(&place).copied().unwrap_or(0);
+        let from = self.from.get(&place).copied().filter(|_| self.nominated.is_empty()).unwrap_or(0);
         let mut open = (from..self.candidates.len()).filter(fits);
         let first = open.next();
         let best = first.and_then(|first| match self.censuses.get(cluster) {
@@ -150,6 +164,38 @@ impl Board<'_> {
         Some(preferences::scores(&preferences, place, census, &nodes))
     }
 
+    /// The place of the node where the least is lost if others go for replica `id`, and who goes there.
+    fn preempt(&self, id: ReplicaId, place: usize, wanted: i32) -> Option<(usize, Vec<Occupant>)> {
+        let deployment = &self.settings.deployments[place];
+        let spot = deployment.may_use_spot(self.on_spot.get(&place).copied().unwrap_or(0), wanted);
+        let census = self.censuses.get(deployment.cluster?).map(|census| (census, census.filter(place)));
+        let found = self.candidates.iter().enumerate().filter_map(|(at, candidate)| {
+            let allowed = census.as_ref().zip(candidate.seat);
+            let allowed = allowed.is_none_or(|((census, filter), seat)| census.allows(filter, seat));
+            if !allowed || !self.is_open(candidate, deployment, spot) {
+                return None;
+            }
+            let room = self.room(candidate, id, deployment.priority);
+            let there = self.occupants.get(&candidate.entity)?;
+            let victims = victims(&room, &deployment.requests, deployment.priority, there)?;
+            Some((loss(&victims), at, victims))
+        });
+        found.min_by(|a, b| a.0.cmp(&b.0).then(a.1.cmp(&b.1))).map(|(_, at, victims)| (at, victims))
+    }
+
+    /// Lets others go from a node for replica `id`, for which their room is kept: the node, and who goes.
+    fn make_room(&mut self, id: ReplicaId, place: usize, wanted: i32) -> Option<(Entity, Vec<Occupant>)> {
+        let (at, victims) = self.preempt(id, place, wanted)?;
+        let (node, deployment) = (self.candidates[at].entity, &self.settings.deployments[place]);
+        let lower = |victim: &Occupant| victim.priority < deployment.priority;
+        assert!(victims.iter().all(lower), "only the less important go");
+        let waits = (id, deployment.priority, deployment.requests);
+        self.nominated.entry(node).or_default().push(waits);
+        let there = self.occupants.entry(node).or_default();
+        there.retain(|occupant| victims.iter().all(|victim| victim.id != occupant.id));
+        Some((node, victims))
+    }
+
     /// A replica of a deployment takes a node.
     fn take(&mut self, at: usize, place: usize) {
         let candidate = &mut self.candidates[at];
@@ -174,7 +220,7 @@ impl Board<'_> {
 fn take_census<'a>(
     settings: &'a Settings,
     index: &Index,
-    replicas: &Query<(&mut Replica, &OfDeployment, Option<&OnNode>)>,
+    replicas: &Replicas<'_, '_>,
     deployments: &Query<&Deployment>,
     nodes: &Query<(&mut Node, &InPool)>,
     pool_of: impl Fn(&InPool) -> usize,
@@ -202,14 +248,85 @@ fn take_census<'a>(
     (censuses, seats)
 }
 
-/// Gives nodes to replicas that have none, in the order of creation. If one of a deployment finds none, its others wait.
+/// Whether some replicas are more important than others.
+fn has_priorities(settings: &Settings) -> bool {
+    let mut priorities = settings.deployments.iter().map(|deployment| deployment.priority);
+    let first = priorities.next();
+    priorities.any(|other| Some(other) != first)
+}
+
+/// Replicas with their deployments and nodes.
+type Replicas<'w, 's> = Query<'w, 's, (&'static mut Replica, &'static OfDeployment, Option<&'static OnNode>)>;
+/// Replicas on nodes.
+type Occupants = BTreeMap<Entity, Vec<Occupant>>;
+/// Replicas for which others have to go from a node, with priority and requests.
+type Nominated = BTreeMap<Entity, Vec<(ReplicaId, i32, Resources)>>;
+
+/// Who is on which node, and who waits for others to go from one. Where nobody goes any more, nobody waits for that.
+fn importance(
+    settings: &Settings,
+    index: &Index,
+    replicas: &mut Replicas<'_, '_>,
+    deployments: &Query<&Deployment>,
+) -> (Occupants, Nominated) {
+    let (mut occupants, mut nominated) = (Occupants::new(), Nominated::new());
+    let mut leaving: Vec<Entity> = Vec::new();
+    for entity in index.replicas.values() {
+        let Ok((replica, of, Some(on))) = replicas.get(*entity) else { continue };
+        let Ok(place) = deployments.get(of.0).map(|found| found.place) else { continue };
+        if replica.deleted.is_some() {
+            leaving.push(on.0);
+            continue;
+        }
+        let deployment = &settings.deployments[place];
+        occupants.entry(on.0).or_default().push(Occupant {
+            id: replica.id,
+            entity: *entity,
+            deployment: place,
+            priority: deployment.priority,
+            since: replica.bound.unwrap_or(replica.created),
+            requests: deployment.requests,
+        });
+    }
+    leaving.sort_unstable();
+    for (id, entity) in &index.pending {
+        let Ok((mut replica, of, _)) = replicas.get_mut(*entity) else { continue };
+        let Some(node) = replica.nominated else { continue };
+        let node = index.nodes.get(&node).copied();
+        let Some(node) = node.filter(|_| replica.deleted.is_none()) else {
+            replica.nominated = None;
+            continue;
+        };
+        if let Ok(place) = deployments.get(of.0).map(|found| found.place) {
+            let deployment = &settings.deployments[place];
+            nominated.entry(node).or_default().push((*id, deployment.priority, deployment.requests));
+        }
+        if leaving.binary_search(&node).is_err() {
+            // If it finds no room now, it looks for others.
+            replica.nominated = None;
+        }
+    }
+    (occupants, nominated)
+}
+
+/// Replicas go for more important ones.
+fn delete(victims: Vec<Occupant>, now: Time, replicas: &mut Replicas<'_, '_>, changes: &mut Changes) {
+    for victim in victims {
+        if let Ok((mut replica, ..)) = replicas.get_mut(victim.entity) {
+            replica.deleted = Some(now);
+        }
+        changes.0.push(Change::Preempted { replica: victim.id, deployment: victim.deployment });
+    }
+}
+
+/// Gives nodes to replicas that have none, the more important first, then in the order of creation. If one of a deployment finds none, its others wait.
 #[expect(clippy::too_many_arguments, reason = "a system states what it reads and writes")]
 pub(super) fn place_pending(
     mut commands: Commands,
     now: Res<Now>,
     settings: Res<Settings>,
     mut index: ResMut<Index>,
-    mut replicas: Query<(&mut Replica, &OfDeployment, Option<&OnNode>)>,
+    mut replicas: Replicas<'_, '_>,
     deployments: Query<&Deployment>,
     mut nodes: Query<(&mut Node, &InPool)>,
     pools: Query<&Pool>,
@@ -228,7 +345,8 @@ pub(super) fn place_pending(
     };
     let candidates = index.nodes.values().filter_map(candidate).collect();
     let mut on_spot: BTreeMap<usize, usize> = BTreeMap::new();
-    for (replica, of, on) in &replicas {
+    let shares = settings.deployments.iter().any(|deployment| deployment.max_spot_share.is_some());
+    for (replica, of, on) in replicas.iter().filter(|_| shares) {
         let Some((_, pool)) = on.and_then(|on| nodes.get(on.0).ok()) else { continue };
         let is_spot = settings.pools[pool_of(pool)].1.capacity_type == CapacityType::Spot;
         if let Ok(deployment) = deployments.get(of.0).map(|deployment| deployment.place)
@@ -238,9 +356,22 @@ pub(super) fn place_pending(
             *on_spot.entry(deployment).or_default() += 1;
         }
     }
-    let mut board = Board { settings: &settings, candidates, from: BTreeMap::new(), on_spot, censuses };
+    let ranked = has_priorities(&settings);
+    let (occupants, nominated) = match ranked {
+        true => importance(&settings, &index, &mut replicas, &deployments),
+        false => Default::default(),
+    };
+    let from = BTreeMap::new();
+    let mut board = Board { settings: &settings, candidates, from, on_spot, censuses, occupants, nominated };
     let mut refused: Vec<usize> = Vec::new();
     let mut waiting: Vec<(ReplicaId, Entity)> = index.pending.iter().map(|(id, of)| (*id, *of)).collect();
+    if ranked {
+        let place =
+            |entity: Entity| replicas.get(entity).ok().and_then(|(_, of, _)| deployments.get(of.0).ok());
+        let priority =
+            |entity: Entity| place(entity).map_or(0, |found| settings.deployments[found.place].priority);
+        waiting.sort_by_key(|(_, entity)| std::cmp::Reverse(priority(*entity)));
+    }
     while !waiting.is_empty() {
         let mut left = Vec::new();
         let before = waiting.len();
@@ -255,15 +386,22 @@ pub(super) fn place_pending(
             let deployment = &settings.deployments[place];
             let mut held = None;
             if deployment.cluster.is_some() {
-                if refused.contains(&place) {
+                let known = refused.contains(&place) && replica.nominated.is_none();
+                let Some(at) = (!known).then(|| board.find(id, place, wanted)).flatten() else {
+                    if !refused.contains(&place) {
+                        refused.push(place);
+                    }
                     left.push((id, entity));
-                    continue;
-                }
-                let Some(at) = board.find(place, wanted) else {
-                    refused.push(place);
-                    left.push((id, entity));
+                    let waits = replica.nominated.is_some() || !deployment.preempts || !ranked;
+                    let room = if waits { None } else { board.make_room(id, place, wanted) };
+                    if let Some((node, victims)) = room {
+                        replica.nominated = nodes.get(node).ok().map(|(node, _)| node.id);
+                        delete(victims, now.0, &mut replicas, &mut changes);
+                    }
                     continue;
                 };
+                replica.nominated = None;
+                board.nominated.values_mut().for_each(|waiting| waiting.retain(|(other, ..)| *other != id));
                 board.take(at, place);
                 refused.retain(|other| !board.waits_for(*other, place));
                 let Candidate { entity: node, pool, free, .. } = board.candidates[at];
@@ -278,7 +416,7 @@ pub(super) fn place_pending(
             changes.0.push(Change::Bound { replica: id, deployment: place, held });
         }
         // Those refused before may have waited for what has just been placed.
-        waiting = if left.len() < before { left } else { Vec::new() };
+        waiting = if left.len() < before && !settings.terms.is_empty() { left } else { Vec::new() };
     }
     changes.0.extend(refused.iter().map(|_| Change::Pending));
 }

@@ -11,7 +11,9 @@ use scaletwin_core::control::{
 use scaletwin_core::units::Time;
 
 use super::Fleet;
-use crate::cluster::entities::{Deployment, DeploymentReplicas, Node, OfDeployment, Replica, ReplicaId};
+use crate::cluster::entities::{
+    Deployment, DeploymentReplicas, Node, NodeId, OfDeployment, Replica, ReplicaId,
+};
 use crate::cluster::settings::DeploymentSettings;
 
 impl Fleet {
@@ -74,21 +76,12 @@ impl Fleet {
         let pods = self.replicas_at(entity).into_iter().filter_map(|id| {
             let entity = self.replica_entity(id)?;
             let place = self.world.get::<Deployment>(self.world.get::<OfDeployment>(entity)?.0)?.place;
-            Some(PlacedPod {
-                name: self.replica_name(id)?,
-                target: self.deployment(place).target.clone(),
-                pool: self.deployment(place).pool.clone(),
-                barred: self
-                    .barred(place, 1)
-                    .filter(|barred| *barred != pool.name)
-                    .map(str::to_owned)
-                    .collect(),
-                requests: self.deployment(place).requests,
-                disruptions_allowed: allowed[place],
-                tied: self.tied(place),
-                deleted: self.world.get::<Replica>(entity)?.deleted.is_some(),
-            })
+            self.placed_pod(id, place, allowed[place], &pool.name)
         });
+        let coming = self
+            .nominated_to(node.id)
+            .into_iter()
+            .filter_map(|(id, place)| self.placed_pod(id, place, allowed[place], &pool.name));
         Some(NodeView {
             name: node.name.clone(),
             cluster: cluster.to_owned(),
@@ -102,14 +95,42 @@ impl Fleet {
             cordoned: node.cordoned || node.unready.is_some(),
             price_usd_per_hour: self.accounts[self.pool_of(entity)].price(),
             allocatable: pool.allocatable,
-            pods: pods.collect(),
+            pods: pods.chain(coming).collect(),
         })
     }
 
-    /// The pods without a node, oldest first.
+    /// A pod on a node of a pool, or one that will be.
+    fn placed_pod(&self, id: ReplicaId, place: usize, allowed: Option<u32>, pool: &str) -> Option<PlacedPod> {
+        let barred = self.barred(place, 1).filter(|barred| *barred != pool).map(str::to_owned);
+        Some(PlacedPod {
+            name: self.replica_name(id)?,
+            target: self.deployment(place).target.clone(),
+            pool: self.deployment(place).pool.clone(),
+            barred: barred.collect(),
+            requests: self.deployment(place).requests,
+            disruptions_allowed: allowed,
+            tied: self.tied(place),
+            deleted: self.replica(id)?.deleted.is_some(),
+        })
+    }
+
+    /// The replicas for which others have to go from a node, each with the place of its deployment.
+    fn nominated_to(&self, node: NodeId) -> Vec<(ReplicaId, usize)> {
+        if !self.has_priorities() {
+            return Vec::new();
+        }
+        let waits = |id: &ReplicaId| self.replica(*id).is_some_and(|replica| replica.nominated == Some(node));
+        let pending = self.index().pending.keys().copied().filter(waits);
+        pending.filter_map(|id| Some((id, self.deployment_of(id)?))).collect()
+    }
+
+    /// The pods without a node, oldest first, but for those whose room others are leaving.
     fn pending_pods(&self) -> Vec<PendingPod> {
         let mut before: BTreeMap<usize, usize> = BTreeMap::new();
         let pods = self.index().pending.iter().filter_map(|(id, entity)| {
+            if self.world.get::<Replica>(*entity)?.nominated.is_some() {
+                return None;
+            }
             let place = self.world.get::<Deployment>(self.world.get::<OfDeployment>(*entity)?.0)?.place;
             let ahead = before.entry(place).or_default();
             *ahead += 1;
