@@ -112,6 +112,9 @@ impl Shape {
         let crashes =
             ["", "crashes: {mtbf: 20s, at: [{at: 30s, replicas: 2}], back_off: 2s, max_back_off: 5s}"]
                 [*grace as usize % 2];
+        // Where all nodes are out, nobody is evicted: somebody has to give them back.
+        let repaired =
+            if outage.is_empty() || spot.contains("failures") { "" } else { ", failures: {repair: 9s}" };
         let rollout = 20 + 3 * cold_start;
         let around = [
             "",
@@ -142,7 +145,7 @@ clusters:
     registry_bandwidth: 300MB/s
     detection: {{grace_period: 7s, toleration: 12s}}
     node_pools:
-      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}}}
+      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}{repaired}}}
 {outage}
 services:
   - name: one
