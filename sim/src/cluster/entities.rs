@@ -43,6 +43,8 @@ pub struct Node {
     pub failed: Option<Time>,
     /// Since when the cluster knows that.
     pub unready: Option<Time>,
+    /// How often it has come back from a failure.
+    pub returns: u32,
     /// What is left of it for pods.
     pub free: Resources,
 }

@@ -27,7 +27,12 @@ impl World {
     ) {
         let failures = self.fleet.pool(pool).1.failures.as_ref();
         let Some(mtbf) = failures.and_then(|failures| failures.mtbf.as_ref()) else { return };
-        let seconds = mtbf.draw(&mut self.luck.failure[pool].entity(u64::from(ordinal)));
+        // Above the draws that choose among nodes, which number their instants in the upper half.
+        let life = match self.fleet.returns_of(node) {
+            0 => u64::from(ordinal),
+            returns => 1 << 63 | u64::from(returns) << 32 | u64::from(ordinal),
+        };
+        let seconds = mtbf.draw(&mut self.luck.failure[pool].entity(life));
         let life = Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
         calendar.at(calendar.now().saturating_add(life), Phase::Fail, Event::NodeFails(node));
     }

@@ -58,6 +58,7 @@ impl Fleet {
             reclaim: None,
             failed: None,
             unready: None,
+            returns: 0,
             free,
         };
         let node = self.world.spawn((node, InPool(entity))).id();
@@ -229,12 +230,18 @@ impl Fleet {
     pub fn node_returns(&mut self, id: NodeId) -> Option<String> {
         let entity = self.index().nodes.get(&id).copied()?;
         let mut node = self.world.get_mut::<Node>(entity).filter(|node| node.failed.is_some())?;
-        (node.failed, node.unready) = (None, None);
+        (node.failed, node.unready, node.returns) = (None, None, node.returns + 1);
         Some(node.name.clone())
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
         self.world.get::<Node>(*self.index().nodes.get(&id)?)
+    }
+
+    /// How often a node has come back from a failure.
+    #[must_use]
+    pub fn returns_of(&self, id: NodeId) -> u32 {
+        self.node(id).map_or(0, |node| node.returns)
     }
 
     /// When a node failed, if it has.
