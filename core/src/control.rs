@@ -21,6 +21,7 @@ mod plant;
 mod policy;
 mod reading;
 mod tick;
+mod topology;
 
 pub use agenda::{Agenda, Clock, Schedule};
 pub use catalogue::{CATALOGUE, Kind, Scope as SignalScope, Signal, signal};
@@ -38,3 +39,4 @@ pub use reading::{
     Sample, Values,
 };
 pub use tick::{Controller, Controllers, Guarded, SavedControllers, Taken, TickError, TickReport, drive};
+pub use topology::{AffinityTerm, Census, Filter, PodTerms, Pods, SpreadTerm, TopologyKey, are_about};

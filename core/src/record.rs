@@ -33,7 +33,7 @@ pub use service::{ServiceMeter, ServiceSettings};
 pub use slo::{LatencyMetric, Objective, ObjectiveResult, Slo};
 pub use study::{Estimate, Study, student_quantile};
 pub use summary::{
-    ColdStarts, CostSummary, DeploymentSummary, Extent, NodePoolSummary, ServiceSummary, SloSummary,
-    StageSummary, Summary,
+    ColdStarts, CostSummary, CrossZoneSummary, DeploymentSummary, Extent, NodePoolSummary, ServiceSummary,
+    SloSummary, StageSummary, Summary,
 };
 pub use timeline::{TimeAverage, Window};

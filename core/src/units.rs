@@ -16,12 +16,14 @@
 mod civil;
 pub mod exact;
 mod fine;
+mod number_of;
 mod plain;
 mod quantity;
 mod time;
 
 pub use civil::Civil;
 pub use fine::{Femtos, FineTime};
+pub use number_of::number_of;
 pub use plain::{Bandwidth, Bytes, Rate, Share};
 pub use quantity::Quantity;
 pub use time::{Span, Time};

@@ -35,6 +35,12 @@ impl Figure {
     pub fn get(&self) -> f64 {
         self.value.0
     }
+
+    /// So many times the figure, known as it is.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Figure {
+        Figure { value: NonNegative(self.value.0 * factor), ..self }
+    }
 }
 
 /// Reads a file of this crate.

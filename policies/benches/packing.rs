@@ -45,7 +45,7 @@ fn pods(names: &[String]) -> Vec<Pod<'_>> {
         gpu_milli: 0,
     };
     let pod = |(number, name)| {
-        let shape = Shape { requests: shape(number), pool: None, barred: &[] };
+        let shape = Shape { requests: shape(number), pool: None, barred: &[], tied: None };
         Pod { name, target: "s/d", since: Time::ZERO, shape }
     };
     names.iter().map(String::as_str).enumerate().map(pod).collect()
@@ -69,7 +69,7 @@ fn packing(criterion: &mut Criterion) {
             let nodes: u32 = offers
                 .iter()
                 .step_by(3)
-                .map(|offer| estimate(&groups, &offer.allocatable, 1_000).nodes)
+                .map(|offer| estimate(&groups, &offer.allocatable, 1_000, None).nodes)
                 .sum();
             black_box(nodes)
         });

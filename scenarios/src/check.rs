@@ -1,5 +1,6 @@
 //! From a scenario as written to settings that a run can be built from. All problems come at once.
 
+mod affinity;
 mod cluster;
 mod engine;
 mod failures;

@@ -6,6 +6,8 @@
 //! | [`entities`] | the components and relations |
 //! | [`lifecycle`] | the systems that create and delete replicas |
 //! | [`placement`] | which node a replica gets |
+//! | `preemption` | who goes for a more important one |
+//! | [`preferences`] | which of those that it may get it would rather have |
 //! | [`ledger`] | billed time and who held it |
 //! | [`rollout`] | rolling updates |
 //! | [`budgets`] | disruption budgets |
@@ -22,6 +24,8 @@ pub mod fleet;
 pub mod ledger;
 pub mod lifecycle;
 pub mod placement;
+mod preemption;
+pub mod preferences;
 pub mod rollout;
 pub mod routing;
 pub mod settings;

@@ -10,9 +10,12 @@
 //! | `engines` | engines at work: what is given to them, and what they report |
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
+//! | `cross_zone` | what goes from zone to zone, and its price |
 //! | `drains` | evictions, as far as budgets allow |
 //! | `market` | what the provider takes back, has and asks for |
 //! | `failures`, `halted` | nodes fail, and what is left of their replicas |
+//! | `evictions` | how fast their pods go |
+//! | `crashes` | containers start again, and nodes that failed |
 //! | `start_up` | the stages of a replica's start |
 //! | `load` | load as it is reported to controllers |
 //! | `scrapes` | exporters are read, the metrics-server looks |
@@ -22,9 +25,12 @@
 //! | `replacement` | nodes that come in place of others |
 //! | `run` | a run from start to record, with snapshots |
 
+mod crashes;
+pub mod cross_zone;
 mod drains;
 mod engines;
 pub mod event;
+mod evictions;
 mod failures;
 mod figures;
 mod fleet_events;
@@ -49,10 +55,10 @@ use std::sync::Arc;
 use scaletwin_core::control::{Admission, Controllers, TickError};
 use scaletwin_core::random::Component;
 use scaletwin_core::record::{Finished, Recorder, TimeAverage};
-use scaletwin_core::units::Time;
+use scaletwin_core::units::{Time, number_of};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::entities::NodeId;
+use crate::cluster::entities::{NodeId, ReplicaId};
 use crate::cluster::fleet::Fleet;
 use crate::cluster::routing::Router;
 use crate::engine::{Calendar, Model, Phase, Waiter};
@@ -111,6 +117,8 @@ struct Luck {
     shock: Vec<Component>,
     /// Failures of nodes, by pool.
     failure: Vec<Component>,
+    /// Crashes of containers, by deployment.
+    crash: Vec<Component>,
     /// Offsets of scrapes, by deployment.
     scrape: Vec<Component>,
 }
@@ -148,8 +156,10 @@ struct State {
     /// Signals that controllers have published: name, labels and value.
     published: Vec<(String, BTreeMap<String, String>, f64)>,
     start_ups: StartUps,
-    /// When the next node of each zone that is found unready is tainted at the earliest.
-    next_taints: BTreeMap<String, Time>,
+    /// Nodes that do not answer, whose pods are evicted one node after another.
+    evictions: evictions::Evictions,
+    /// What kubelets remember of containers that were started again.
+    back_offs: BTreeMap<ReplicaId, crashes::BackOff>,
     /// Nodes from which evictions will be tried again.
     drains: BTreeSet<NodeId>,
     /// Nodes that come in place of others.
@@ -168,6 +178,8 @@ struct ServiceState {
     population: TimeAverage,
     /// What the exporters before it count.
     front: FrontCounters,
+    /// What has crossed from zone to zone.
+    crossing: cross_zone::Crossing,
 }
 
 /// The most requests in the system, which take about 4 GB.
@@ -256,6 +268,13 @@ impl Model for World {
             Event::EjectionOver(replica) => self.ejection_is_over(replica, calendar),
             Event::NodeTolerated(node) => self.node_was_tolerated(node, calendar),
             Event::NodeRepaired(node) => self.node_is_repaired(node, calendar)?,
+            Event::JudgeZones => self.judge_zones(calendar),
+            Event::NodeReturns(node) => self.node_returns(node, calendar),
+            Event::Crashes { deployment, step } => self.crashes_are_due(deployment, step, calendar),
+            Event::Crash { replica, restart } => self.crash_is_due(replica, restart, calendar),
+            Event::ContainerStarts { replica, restart } => {
+                self.container_starts_again(replica, restart, calendar);
+            }
             Event::Relaunch { pool } => self.node_is_launched_again(pool, calendar),
             Event::Outage(number) => self.outage_begins(number, calendar)?,
             Event::Market { pool, step } => self.capacity_changes(pool, step, calendar),
@@ -292,18 +311,19 @@ impl Model for World {
             let name = &self.settings.services[place].name;
             let (queued, all) = (service.queue.len(), service.population.value());
             if queued > 0 {
-                let who = format!("{queued} requests of service {name}");
+                let who = format!("{} of service {name}", number_of(queued, "request"));
                 waiters.push(Waiter { who, what: "a ready replica".to_owned() });
             }
             if all > queued as u64 {
-                let who = format!("{} requests of service {name}", all - queued as u64);
+                let elsewhere = usize::try_from(all).unwrap_or(usize::MAX) - queued;
+                let who = format!("{} of service {name}", number_of(elsewhere, "request"));
                 waiters.push(Waiter { who, what: "their replicas".to_owned() });
             }
         }
         let pending = self.fleet.pending();
         if pending > 0 {
             let what = "a node with room".to_owned();
-            waiters.push(Waiter { who: format!("{pending} replicas"), what });
+            waiters.push(Waiter { who: number_of(pending, "replica"), what });
         }
         waiters
     }

@@ -19,9 +19,9 @@ use scaletwin_core::record::{Finished, Outcome, RunRecord};
 
 use crate::running::{record, requests};
 
-const PROVISIONER: &str = "{kind: node-provisioner, offset: 0s}";
+pub(crate) const PROVISIONER: &str = "{kind: node-provisioner, offset: 0s}";
 
-fn scenario(failures: &str, routing: &str, controllers: &str, more: &str) -> String {
+pub(crate) fn scenario(failures: &str, routing: &str, controllers: &str, more: &str) -> String {
     format!(
         "
 name: failures
@@ -52,14 +52,14 @@ policy: {{controllers: [{controllers}]}}
     )
 }
 
-const ONE: &str = "failures: {at: [{at: 100s, nodes: 1}]}";
+pub(crate) const ONE: &str = "failures: {at: [{at: 100s, nodes: 1}]}";
 
-fn node_seconds(record: &RunRecord) -> f64 {
+pub(crate) fn node_seconds(record: &RunRecord) -> f64 {
     record.summary.node_pools.iter().map(|pool| pool.node_hours * 3600.0).sum()
 }
 
 /// Replicas that take requests, on average over the 10 s that begin at each of these instants.
-fn ready(record: &RunRecord, starts: &[f64]) -> Vec<f64> {
+pub(crate) fn ready(record: &RunRecord, starts: &[f64]) -> Vec<f64> {
     let of = |start: &f64| {
         let row = record.capacity.iter().find(|row| (row.start_seconds - start).abs() < 1e-9);
         row.expect("a window").replicas_ready
@@ -129,21 +129,29 @@ fn a_failed_node_that_nobody_gives_back_is_billed_to_the_end() {
 
 #[test]
 fn an_outage_takes_all_nodes_of_its_zone_and_lets_none_in() {
-    let more = "      - {name: other, zone: b, instance_type: own, cpu: 1, memory: 4Gi, price_usd_per_hour: 9, nodes: {min: 0, max: 5}, provisioning: 60s}
+    let more = "      - {name: other, zone: b, instance_type: own, cpu: 1, memory: 4Gi, price_usd_per_hour: 9, nodes: {min: 1, max: 5}, provisioning: 60s}
 outages: [{zone: a, at: 100s, duration: 20m}]";
     let (record, requests) = requests(&scenario("", "round-robin", PROVISIONER, more));
     let [main, other] = &record.summary.node_pools[..] else { panic!("two pools") };
     assert_eq!((main.failures, other.failures), (Some(2), None));
-    // The pods are deleted at 440 s and 450 s, one node after the other. At 440 s the zone refuses; at its next look, at 450 s, the
-    // provisioner launches two nodes in the other one.
+    // The pods are deleted at 440 s and 450 s, one node after the other. The first finds the empty node of the other zone. At 450 s
+    // the zone that is out refuses; at its next look, at 460 s, the provisioner launches a node in the other one.
     assert!(record.decisions.contains("the provider has no capacity for main: zone a is out"));
-    let since = other.node_hours * 3600.0 / 2.0;
-    assert!((since - 1350.0).abs() < 1e-6, "{since}");
-    assert_eq!(ready(&record, &[530.0, 540.0]), [0.0, 2.0]);
-    // From 140 s to 540 s nobody takes requests, and there is no queue.
-    assert_eq!(with(&requests, Outcome::Rejected).len(), 400);
+    let seconds = other.node_hours * 3600.0;
+    assert!((seconds - 1800.0 - 1340.0).abs() < 1e-6, "{seconds}");
+    assert_eq!(ready(&record, &[460.0, 470.0, 540.0, 550.0]), [0.0, 1.0, 1.0, 2.0]);
+    // From 140 s to 470 s nobody takes requests, and there is no queue.
+    assert_eq!(with(&requests, Outcome::Rejected).len(), 330);
     // All 40 that came before that was known, and the one that was being served.
     assert_eq!(with(&requests, Outcome::TimedOut).len(), 41);
+}
+
+#[test]
+fn nobody_is_evicted_while_all_zones_are_out() {
+    let more = "outages: [{zone: a, at: 100s, duration: 20m}]";
+    let record = record(&scenario("", "round-robin", PROVISIONER, more));
+    assert_eq!(ready(&record, &[130.0, 140.0, 1790.0]), [2.0, 0.0, 0.0]);
+    assert!((node_seconds(&record) - 3600.0).abs() < 1e-6);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Whole runs: a timeline checked by hand, cuts and continuations, relations between runs, and random scenarios.
 
+mod affinity;
 mod bill;
 mod budgets;
 mod cold_start;
+mod crashes;
 mod elasticity;
 mod energy;
 mod exporters;
@@ -13,6 +15,7 @@ mod knative;
 mod library;
 mod luck;
 mod nodes;
+mod priorities;
 mod promql;
 mod random;
 mod ray_serve;
@@ -23,6 +26,7 @@ mod rules;
 mod running;
 mod scheduling;
 mod serving;
+mod sharing;
 mod snapshots;
 mod spot;
 mod timeline;

@@ -109,7 +109,19 @@ impl Shape {
         };
         let most = nodes + 3;
         let placement = ["first-fit", "best-fit", "spread", "pack"][*rate as usize % 4];
+        let crashes =
+            ["", "crashes: {mtbf: 20s, at: [{at: 30s, replicas: 2}], back_off: 2s, max_back_off: 5s}"]
+                [*grace as usize % 2];
+        // Where all nodes are out, nobody is evicted: somebody has to give them back.
+        let repaired =
+            if outage.is_empty() || spot.contains("failures") { "" } else { ", failures: {repair: 9s}" };
         let rollout = 20 + 3 * cold_start;
+        let around = [
+            "",
+            "affinity: {pod_anti_affinity: {required: [{topology_key: kubernetes.io/hostname}]}}",
+            "topology_spread_constraints: [{topology_key: kubernetes.io/hostname}]",
+            "topology_spread_constraints: [{topology_key: kubernetes.io/hostname, when_unsatisfiable: ScheduleAnyway}]",
+        ][*burstiness as usize % 4];
         let start = if cold_start % 2 == 0 {
             format!("cold_start: {{uniform: {{min: 1s, max: {cold_start}s}}}}")
         } else {
@@ -133,7 +145,7 @@ clusters:
     registry_bandwidth: 300MB/s
     detection: {{grace_period: 7s, toleration: 12s}}
     node_pools:
-      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}}}
+      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}{repaired}}}
 {outage}
 services:
   - name: one
@@ -149,6 +161,8 @@ services:
         replica: {{gpus: {gpus}, cpu: 2}}
         replicas: {replicas}
         {start}
+        {around}
+        {crashes}
         readiness: {{period: 3s}}
         rollouts: [{rollout}s]
         disruption_budget: {{max_unavailable: 1}}
@@ -249,6 +263,7 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             ", capacity_type: spot, spot: {lifetime: {exponential: {mean: 90s}}, rebalance: 9s, shocks: {every: 25s, share: 0.4}, notice: 7s}",
             ", capacity_type: spot, spot: {available: [{from: 30s, nodes: 1}, {from: 60s, nodes: 9}], notice: 0s}",
             ", failures: {mtbf: 50s, repair: 9s}",
+            ", failures: {mtbf: 20s, recovery: 10s, requests: fail}",
             ", failures: {at: [{at: 15s, nodes: 1}, {at: 40s, nodes: 2}], requests: fail, repair: 20s}",
         ]),
         prop::sample::select(vec!["", "", "outages: [{zone: a, at: 33s, duration: 15s}]"]),

@@ -99,3 +99,39 @@ traffic:
     let near = run.take_requests().iter().filter(|(_, request)| request.e2e() == Span::from_secs(1)).count();
     assert!((495..=505).contains(&near), "{near} of 1000");
 }
+
+#[test]
+fn what_crosses_zones_is_billed_and_zone_aware_routing_saves_it() {
+    let bill = |prefer: bool| {
+        let text = format!(
+            "
+name: zones
+clusters:
+  - name: here
+    node_pools:
+      - {{name: a, instance_type: m5.large, zone: a, nodes: 1}}
+      - {{name: b, instance_type: m5.large, zone: b, nodes: 1}}
+services:
+  - name: web
+    prefer_zone: {prefer}
+    routing: round-robin
+    cross_zone: {{usd_per_gb: 0.02, request: 1MB, response: 3MB}}
+    deployments:
+      - {{name: main, replicas: 2, replica: {{cpu: 1500m}}, engine: {{kind: concurrency, limit: 50, service_time: 1s}}}}
+traffic:
+  - {{name: users, zone: a, requests: 1000, arrivals: {{constant: {{rate: 10/s}}}}}}
+"
+        );
+        let summary = record(&text).summary;
+        let crossed = summary.services[0].cross_zone.expect("it is billed");
+        let nodes: f64 = summary.node_pools.iter().filter_map(|pool| pool.cost_usd).sum();
+        assert!((summary.cost.total_usd.expect("a price") - nodes - crossed.cost_usd).abs() < 1e-9);
+        assert_eq!(summary.cost.cross_zone_usd, Some(crossed.cost_usd));
+        (crossed.requests, crossed.gigabytes, crossed.cost_usd)
+    };
+    // Every other request goes to zone b, and 4 MB cross with each: 2 GB.
+    let (requests, gigabytes, usd) = bill(false);
+    assert_eq!(requests, 500);
+    assert!((gigabytes - 2.0).abs() < 1e-12 && (usd - 0.04).abs() < 1e-12, "{gigabytes} {usd}");
+    assert_eq!(bill(true), (0, 0.0, 0.0));
+}

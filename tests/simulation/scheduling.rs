@@ -9,10 +9,10 @@ use scaletwin_scenarios::Scenario;
 use crate::running::{record, scenario, start};
 
 /// The three node autoscalers.
-const AUTOSCALERS: [&str; 3] =
+pub(crate) const AUTOSCALERS: [&str; 3] =
     ["{kind: node-provisioner, offset: 0s}", "{kind: cluster-autoscaler}", "{kind: karpenter}"];
 
-fn text(cluster: &str, pools: &[&str], deployment: &str, controller: &str) -> String {
+pub(crate) fn text(cluster: &str, pools: &[&str], deployment: &str, controller: &str) -> String {
     let pool = |keys: &&str| {
         format!(
             "      - {{instance_type: own, memory: 8Gi, price_usd_per_hour: 3.6, provisioning: 60s, {keys}}}"
@@ -42,12 +42,12 @@ policy: {{controllers: [{controller}]}}
 }
 
 /// The nodes of each pool on average over the run.
-fn nodes(record: &RunRecord) -> Vec<f64> {
+pub(crate) fn nodes(record: &RunRecord) -> Vec<f64> {
     record.summary.node_pools.iter().map(|pool| pool.node_hours * 3.0).collect()
 }
 
 /// The nodes that replicas are on, in the order of their creation.
-fn homes(text: &str, second: u64) -> Vec<Option<String>> {
+pub(crate) fn homes(text: &str, second: u64) -> Vec<Option<String>> {
     let mut run = start(&scenario(text));
     let at = Time::ZERO + Span::from_secs(second);
     run.run_until(at).expect("a run goes on");
@@ -55,7 +55,7 @@ fn homes(text: &str, second: u64) -> Vec<Option<String>> {
 }
 
 /// What is wrong with a scenario.
-fn problems(text: &str) -> String {
+pub(crate) fn problems(text: &str) -> String {
     Scenario::parse("test.yaml", text, Path::new("")).expect_err("it is wrong").to_string()
 }
 

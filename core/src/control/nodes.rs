@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TargetName;
+use super::{PodTerms, TargetName};
 use crate::units::Time;
 
 /// Nodes, pending pods and offers of the clusters in scope.
@@ -14,6 +14,9 @@ pub struct NodesView {
     pub pending: Vec<PendingPod>,
     /// What could be launched, with prices.
     pub offers: Vec<Offer>,
+    /// What has to hold of where the pods of all targets are; empty where nothing has to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<PodTerms>,
 }
 
 /// Amounts of resources that pods request and nodes have.
@@ -131,6 +134,9 @@ pub struct PlacedPod {
     /// How many pods of its target may be evicted now (`disruptionsAllowed` of its budget); `None` without a budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruptions_allowed: Option<u32>,
+    /// The place of its target in [`NodesView::terms`], if terms are about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tied: Option<usize>,
     /// Whether it is being deleted.
     pub deleted: bool,
 }
@@ -149,6 +155,9 @@ pub struct PendingPod {
     /// The node pools of its cluster that it may not run in: their labels do not match, or it does not tolerate their taints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub barred: Vec<String>,
+    /// The place of its target in [`NodesView::terms`], if terms are about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tied: Option<usize>,
     /// Since when it waits.
     pub since: Time,
     /// What it requests.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    CostSummary, DeploymentSummary, Digest, LatencyMetric, NodePoolSummary, Provision, ServiceMeter,
-    ServiceSettings, ServiceSummary, SloSummary, Summary, Window,
+    CostSummary, CrossZoneSummary, DeploymentSummary, Digest, LatencyMetric, NodePoolSummary, Provision,
+    ServiceMeter, ServiceSettings, ServiceSummary, SloSummary, Summary, Window,
 };
 use crate::control::{Action, Cause, Guarded, Reason, TickReport};
 use crate::random::Seed;
@@ -123,6 +123,8 @@ pub struct NodeRow {
 pub struct FleetFigures {
     /// The deployments of each service, with its cost.
     pub services: Vec<(Vec<DeploymentSummary>, Option<f64>)>,
+    /// What has crossed from zone to zone, by service.
+    pub cross_zone: Vec<Option<CrossZoneSummary>>,
     /// The node pools.
     pub node_pools: Vec<NodePoolSummary>,
     /// The cost of all pools and its idle part; `None` without prices.
@@ -238,11 +240,14 @@ impl Recorder {
     pub fn finish(self, end: Time, fleet: FleetFigures) -> RunRecord {
         let measured = end.since(Time::ZERO + self.settings.warm_up).as_secs_f64();
         let mut figures = fleet.services.into_iter();
-        let services: Vec<ServiceSummary> = self
+        let mut services: Vec<ServiceSummary> = self
             .services
             .iter()
             .map(|meter| service_summary(meter, measured, figures.next().unwrap_or_default()))
             .collect();
+        for (service, crossed) in services.iter_mut().zip(fleet.cross_zone) {
+            service.cross_zone = crossed;
+        }
         let mut summary = Summary {
             scenario: self.settings.scenario.clone(),
             seed: self.settings.seed.0,
@@ -293,6 +298,7 @@ fn service_summary(
         },
         goodput_per_second: if measured > 0.0 { meter.good() as f64 / measured } else { 0.0 },
         cost_usd,
+        cross_zone: None,
         deployments,
     }
 }
@@ -301,8 +307,12 @@ fn cost_summary(cost: Option<(f64, f64)>, services: &[ServiceSummary]) -> CostSu
     let per = |total: f64, count: u64, unit: f64| (count > 0).then(|| total / (count as f64 / unit));
     let completed = services.iter().map(|service| service.requests.completed).sum();
     let tokens = services.iter().map(|service| service.output_tokens).sum();
+    let crossed = services.iter().filter_map(|service| service.cross_zone);
+    let cross_zone_usd = crossed.map(|crossed| crossed.cost_usd).reduce(|a, b| a + b);
+    let cost = cost.map(|(nodes, idle)| (nodes + cross_zone_usd.unwrap_or(0.0), idle));
     CostSummary {
         total_usd: cost.map(|(total, _)| total),
+        cross_zone_usd,
         idle_usd: cost.map(|(_, idle)| idle),
         usd_per_1k_requests: cost.and_then(|(total, _)| per(total, completed, 1e3)),
         usd_per_1m_output_tokens: cost.and_then(|(total, _)| per(total, tokens, 1e6)),

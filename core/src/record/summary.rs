@@ -66,8 +66,22 @@ pub struct ServiceSummary {
     pub goodput_per_second: f64,
     /// The cost of the nodes that it held; `null` without prices.
     pub cost_usd: Option<f64>,
+    /// What has crossed from zone to zone; absent where nothing says what that costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_zone: Option<CrossZoneSummary>,
     /// Its deployments.
     pub deployments: Vec<DeploymentSummary>,
+}
+
+/// What has crossed between a gateway and replicas of other zones.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CrossZoneSummary {
+    /// Requests given to a replica of another zone, each try by itself.
+    pub requests: u64,
+    /// Requests and answers, 10^9 bytes.
+    pub gigabytes: f64,
+    /// Its price.
+    pub cost_usd: f64,
 }
 
 /// What became of the objectives of a service.
@@ -138,6 +152,12 @@ pub struct DeploymentSummary {
     pub scale_up_latency_seconds: LatencySummary,
     /// Preemptions in its engines; `null` for engines without.
     pub preemptions: Option<u64>,
+    /// Containers that crashed; absent where nothing makes them crash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u64>,
+    /// Replicas that had to go for more important ones; absent where all are as important.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas_preempted: Option<u64>,
     /// How well its replicas followed demand; `null` where its capacity was not asked for or is not known.
     pub elasticity: Option<Elasticity>,
     /// The cost of the nodes that it held; `null` without prices.
@@ -175,8 +195,11 @@ pub struct NodePoolSummary {
 /// The cost of a run after its warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostSummary {
-    /// All node pools; `null` without prices.
+    /// All node pools, and what crosses zones; `null` without prices.
     pub total_usd: Option<f64>,
+    /// What crosses zones; absent where nothing says what that costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_zone_usd: Option<f64>,
     /// The part that no replica held.
     pub idle_usd: Option<f64>,
     /// The total per 1000 completed requests.

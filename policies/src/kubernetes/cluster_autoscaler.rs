@@ -24,11 +24,11 @@ pub mod spec;
 use std::collections::{BTreeMap, BTreeSet};
 
 use scaletwin_core::control::{
-    Action, Cause, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, Poke, Policy, Reason,
-    Schedule, State, StateMismatch,
+    Action, Cause, Census, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, PodTerms, Poke,
+    Policy, Reason, Schedule, State, StateMismatch,
 };
 use scaletwin_core::random::Component;
-use scaletwin_core::units::{Span, Time};
+use scaletwin_core::units::{Span, Time, number_of};
 use serde::{Deserialize, Serialize};
 
 use super::placement::{Pod, nodes_of, waiting_for};
@@ -75,6 +75,7 @@ struct Cluster<'a> {
     nodes: Vec<&'a NodeView>,
     waiting: Vec<Pod<'a>>,
     groups: Vec<&'a Offer>,
+    terms: &'a [PodTerms],
 }
 
 impl ClusterAutoscaler {
@@ -96,6 +97,7 @@ impl ClusterAutoscaler {
             nodes: nodes_of(view, &self.cluster),
             waiting: waiting_for(view, &self.cluster),
             groups: view.offers.iter().filter(|offer| offer.cluster == self.cluster).collect(),
+            terms: &view.terms,
         }
     }
 
@@ -118,8 +120,9 @@ impl ClusterAutoscaler {
     fn run_once(&mut self, cluster: &Cluster<'_>, decision: &mut Decision) -> bool {
         self.update_requests(cluster, decision);
         let memory = &self.memory;
-        let pods =
-            without_room(cluster.waiting.clone(), &cluster.nodes, |name| memory.deletions.contains_key(name));
+        let (pods, census) = without_room(cluster.waiting.clone(), &cluster.nodes, cluster.terms, |name| {
+            memory.deletions.contains_key(name)
+        });
         let old = |pod: &Pod<'_>| cluster.now.since(pod.since) > self.settings.new_pod_scale_up_delay;
         let pods: Vec<Pod<'_>> = pods.into_iter().filter(old).collect();
         let ready = cluster.nodes.iter().filter(|node| answers(node)).count();
@@ -131,7 +134,7 @@ impl ClusterAutoscaler {
         } else if all_new(&pods, cluster.now) {
             self.note(decision, "scale-up", "InCooldown", format!("{} pods are very new", pods.len()));
             cooling = true;
-        } else if self.scale_up(cluster, &pods, decision) {
+        } else if self.scale_up(cluster, &pods, census, decision) {
             return true;
         }
         self.settings.scale_down_enabled && self.scale_down(cluster, cooling, decision)
@@ -165,21 +168,38 @@ impl ClusterAutoscaler {
     }
 
     /// Whether a group grows.
-    fn scale_up<'a>(&mut self, cluster: &Cluster<'a>, pods: &[Pod<'a>], decision: &mut Decision) -> bool {
+    fn scale_up<'a>(
+        &mut self,
+        cluster: &Cluster<'a>,
+        pods: &[Pod<'a>],
+        census: Option<Census<'a>>,
+        decision: &mut Decision,
+    ) -> bool {
         let open = |group: &&&Offer| !self.memory.backoff.holds(&group.pool, cluster.now);
         let growth = Growth {
             settings: &self.settings,
             nodes: &cluster.nodes,
             groups: cluster.groups.iter().filter(open).copied().collect(),
+            census,
         };
         let mut draws = self.luck.entity(self.memory.draws);
         self.memory.draws += 1;
         let Some(launches) = growth.best(pods, &mut draws) else {
-            self.note(decision, "scale-up", "NoOptionsAvailable", format!("for {} pods", pods.len()));
+            self.note(
+                decision,
+                "scale-up",
+                "NoOptionsAvailable",
+                format!("for {}", number_of(pods.len(), "pod")),
+            );
             return false;
         };
         for (group, count) in launches {
-            self.note(decision, "scale-up", "Successful", format!("{count} nodes of {group}"));
+            self.note(
+                decision,
+                "scale-up",
+                "Successful",
+                format!("{} of {group}", number_of(count as usize, "node")),
+            );
             self.memory.growing.insert(group.to_owned(), cluster.now);
             decision.actions.push(Action::LaunchNodes(Launch {
                 cluster: self.cluster.clone(),
@@ -198,7 +218,7 @@ impl ClusterAutoscaler {
     fn scale_down(&mut self, cluster: &Cluster<'_>, cooling: bool, decision: &mut Decision) -> bool {
         let now = cluster.now;
         let Memory { unneeded, deletions, .. } = &mut self.memory;
-        unneeded.update(&cluster.nodes, deletions, &self.settings, now);
+        unneeded.update(&cluster.nodes, cluster.terms, deletions, &self.settings, now);
         if cooling || self.cools_down(now) {
             self.note(decision, "scale-down", "InCooldown", String::new());
             return false;

@@ -25,7 +25,7 @@ use scaletwin_core::control::{
     Action, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, Policy, Reason, Schedule,
     State, StateMismatch,
 };
-use scaletwin_core::units::{Civil, Span, Time};
+use scaletwin_core::units::{Civil, Span, Time, number_of};
 use serde::{Deserialize, Serialize};
 
 use budget::{DisruptionReason, allowed};
@@ -171,7 +171,7 @@ impl Karpenter {
     /// Launches nodes for pods that find no room.
     fn provision(&mut self, cluster: &Cluster<'_>, decision: &mut Decision) {
         let rooms = cluster.rooms(&[]);
-        let names: Vec<String> = rooms.0.iter().map(|room| room.node.name.clone()).collect();
+        let names: Vec<String> = rooms.rooms.iter().map(|room| room.node.name.clone()).collect();
         let found = cluster.schedule(rooms, cluster.waiting.clone());
         let promise = cluster.now.saturating_add(self.settings.batch_max * 2);
         for (_, spot) in &found.placed {
@@ -193,7 +193,7 @@ impl Karpenter {
             self.note(
                 decision,
                 "InsufficientCapacity",
-                format!("for {} nodes", found.claims.len() - launched),
+                format!("for {}", number_of(found.claims.len() - launched, "node")),
             );
         }
         for (offer, count) in launches {

@@ -1,12 +1,12 @@
 //! Pods and the room they find: what node autoscalers simulate before they add or remove a node.
 //!
 //! A pod fits where its requests do, in the node pool that it names and in none that its selectors and tolerations bar it
-//! from. [`Budgets`] say whether all pods of a node may go. What real simulations check besides (affinities, volumes,
-//! ports) is not in the view of nodes.
+//! from, and where the terms of all targets let it be with regard to the pods that are there ([`Census`]). [`Budgets`] say
+//! whether all pods of a node may go. What real simulations check besides (volumes, ports) is not in the view of nodes.
 
 use std::collections::BTreeMap;
 
-use scaletwin_core::control::{NodeView, NodesView, PendingPod, Resources};
+use scaletwin_core::control::{Census, NodeView, NodesView, Offer, PendingPod, PodTerms, Resources};
 use scaletwin_core::units::Time;
 
 /// What decides where a pod fits.
@@ -18,14 +18,22 @@ pub struct Shape<'a> {
     pub pool: Option<&'a str>,
     /// The node pools that it may not run in.
     pub barred: &'a [String],
+    /// The place of its target among the terms of the view, if they are about it.
+    pub tied: Option<usize>,
 }
 
 impl Shape<'_> {
     /// Whether it may run in `pool`, on a node with so much left.
     #[must_use]
     pub fn fits(&self, pool: &str, free: &Resources) -> bool {
+        self.may_use(pool) && self.requests.fits(free)
+    }
+
+    /// Whether it may run in `pool`.
+    #[must_use]
+    pub fn may_use(&self, pool: &str) -> bool {
         let barred = self.barred.iter().any(|barred| barred == pool);
-        self.pool.is_none_or(|wanted| wanted == pool) && !barred && self.requests.fits(free)
+        self.pool.is_none_or(|wanted| wanted == pool) && !barred
     }
 }
 
@@ -34,9 +42,22 @@ impl Shape<'_> {
 pub struct Within<'a> {
     pool: Option<&'a str>,
     barred: Vec<&'a str>,
+    zone: Option<&'a str>,
 }
 
 impl<'a> Within<'a> {
+    /// The same, in one zone.
+    #[must_use]
+    pub fn in_zone(self, zone: &'a str) -> Within<'a> {
+        Within { zone: Some(zone), ..self }
+    }
+
+    /// The zone, if it is fixed.
+    #[must_use]
+    pub fn zone(&self) -> Option<&'a str> {
+        self.zone
+    }
+
     /// With one pod more; `None` where that one has to run in another pool.
     #[must_use]
     pub fn and(&self, shape: &Shape<'a>) -> Option<Within<'a>> {
@@ -50,10 +71,13 @@ impl<'a> Within<'a> {
         Some(both)
     }
 
-    /// Whether they may run in `pool`.
+    /// Whether they may run on a node of this offer.
     #[must_use]
-    pub fn allows(&self, pool: &str) -> bool {
-        self.pool.is_none_or(|wanted| wanted == pool) && !self.barred.contains(&pool)
+    pub fn allows(&self, offer: &Offer) -> bool {
+        let pool = offer.pool.as_str();
+        self.pool.is_none_or(|wanted| wanted == pool)
+            && !self.barred.contains(&pool)
+            && self.zone.is_none_or(|zone| zone == offer.zone)
     }
 }
 
@@ -74,7 +98,8 @@ impl<'a> Pod<'a> {
     /// A pod that waits.
     #[must_use]
     pub fn waiting(pod: &'a PendingPod) -> Pod<'a> {
-        let shape = Shape { requests: pod.requests, pool: pod.pool.as_deref(), barred: &pod.barred };
+        let (pool, barred) = (pod.pool.as_deref(), pod.barred.as_slice());
+        let shape = Shape { requests: pod.requests, pool, barred, tied: pod.tied };
         Pod { name: &pod.name, target: pod.target.as_str(), since: pod.since, shape }
     }
 
@@ -84,7 +109,12 @@ impl<'a> Pod<'a> {
             name: &pod.name,
             target: pod.target.as_str(),
             since: Time::ZERO,
-            shape: Shape { requests: pod.requests, pool: pod.pool.as_deref(), barred: &pod.barred },
+            shape: Shape {
+                requests: pod.requests,
+                pool: pod.pool.as_deref(),
+                barred: &pod.barred,
+                tied: pod.tied,
+            },
         })
     }
 }
@@ -109,7 +139,7 @@ impl<'a> Room<'a> {
     }
 
     /// Puts a pod there if it fits. Whether it does.
-    pub fn take(&mut self, shape: &Shape<'a>) -> bool {
+    fn take(&mut self, shape: &Shape<'a>) -> bool {
         let fits = shape.fits(&self.node.pool, &self.free);
         if fits {
             self.free = self.free.minus(&shape.requests);
@@ -119,30 +149,78 @@ impl<'a> Room<'a> {
     }
 }
 
+/// Who is on which node of a cluster.
+#[must_use]
+pub fn census<'a>(nodes: &[&NodeView], terms: &'a [PodTerms]) -> Census<'a> {
+    let mut census = Census::new(terms);
+    for node in nodes {
+        let seat = census.add_node(&node.zone, &node.pool);
+        for pod in &node.pods {
+            if let Some(target) = pod.tied {
+                census.put(seat, target, !pod.deleted);
+            }
+        }
+    }
+    census
+}
+
 /// Nodes in the order in which they are tried.
 #[derive(Debug, Clone, Default)]
-pub struct Rooms<'a>(pub Vec<Room<'a>>);
+pub struct Rooms<'a> {
+    /// The nodes.
+    pub rooms: Vec<Room<'a>>,
+    /// Who is where, these nodes and others, if that matters.
+    pub census: Option<Census<'a>>,
+    /// The number of each node in the census.
+    seats: Vec<usize>,
+}
 
 impl<'a> Rooms<'a> {
+    /// The rooms of these nodes, where `terms` hold and `others` have pods that they are about, too.
+    #[must_use]
+    pub fn new(open: Vec<&'a NodeView>, others: Vec<&'a NodeView>, terms: &'a [PodTerms]) -> Rooms<'a> {
+        let seats = (0..open.len()).collect();
+        let rooms = open.iter().map(|node| Room::of(node)).collect();
+        let all: Vec<&NodeView> = open.into_iter().chain(others).collect();
+        Rooms { rooms, census: (!terms.is_empty()).then(|| census(&all, terms)), seats }
+    }
+
     /// Puts a pod into the first room that fits. Whether there is one.
     pub fn take(&mut self, shape: &Shape<'a>) -> bool {
-        self.0.iter_mut().any(|room| room.take(shape))
+        (0..self.rooms.len()).any(|place| self.take_at(place, shape))
+    }
+
+    /// Puts a pod into the room at `place` if it fits. Whether it does.
+    pub fn take_at(&mut self, place: usize, shape: &Shape<'a>) -> bool {
+        let (Some(census), Some(target)) = (&mut self.census, shape.tied) else {
+            return self.rooms[place].take(shape);
+        };
+        let seat = self.seats[place];
+        let takes = census.allows(&census.filter(target), seat) && self.rooms[place].take(shape);
+        if takes {
+            census.put(seat, target, true);
+        }
+        takes
     }
 
     /// Takes the node at `place` away and moves its pods into the other rooms that `may` take some. Where one finds
     /// none, everything stays as it was. Whether all found one.
     pub fn move_all(&mut self, place: usize, may: impl Fn(&NodeView) -> bool) -> bool {
-        let leaving = &self.0[place];
+        let leaving = &self.rooms[place];
         let pods: Vec<Shape<'a>> =
             Pod::on(leaving.node).map(|pod| pod.shape).chain(leaving.moved.iter().copied()).collect();
+        pods.iter().for_each(|pod| self.count(place, pod, false));
+        self.set_open(place, false);
         let mut moves: Vec<(usize, Shape<'a>)> = Vec::with_capacity(pods.len());
         for pod in &pods {
-            let others = self.0.iter_mut().enumerate();
-            let mut open = others.filter(|(other, room)| *other != place && may(room.node));
-            match open.find_map(|(other, room)| room.take(pod).then_some(other)) {
+            let mut others = (0..self.rooms.len()).filter(|other| *other != place);
+            let found = others.find(|other| may(self.rooms[*other].node) && self.take_at(*other, pod));
+            match found {
                 Some(other) => moves.push((other, *pod)),
                 None => {
                     self.undo(&moves);
+                    pods.iter().for_each(|pod| self.count(place, pod, true));
+                    self.set_open(place, true);
                     return false;
                 }
             }
@@ -152,9 +230,26 @@ impl<'a> Rooms<'a> {
 
     fn undo(&mut self, moves: &[(usize, Shape<'a>)]) {
         for (place, pod) in moves.iter().rev() {
-            let room = &mut self.0[*place];
+            self.count(*place, pod, false);
+            let room = &mut self.rooms[*place];
             room.moved.pop();
             room.free = room.free.plus(&pod.requests);
+        }
+    }
+
+    /// A pod comes to a node, or goes.
+    fn count(&mut self, place: usize, pod: &Shape<'a>, comes: bool) {
+        if let (Some(census), Some(target)) = (&mut self.census, pod.tied) {
+            match comes {
+                true => census.put(self.seats[place], target, true),
+                false => census.take(self.seats[place], target, true),
+            }
+        }
+    }
+
+    fn set_open(&mut self, place: usize, is_open: bool) {
+        if let Some(census) = &mut self.census {
+            census.set_open(self.seats[place], is_open);
         }
     }
 }

@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::{
-    Action, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, PendingPod, Policy, Reason,
-    Resources, Schedule, State, StateMismatch,
+    Action, Census, Decision, Launch, Needs, NodeView, NodesView, Observation, Offer, PendingPod, PodTerms,
+    Policy, Reason, Resources, Schedule, State, StateMismatch,
 };
 use scaletwin_core::input::{At, Period};
-use scaletwin_core::units::{Span, Time};
+use scaletwin_core::units::{Span, Time, number_of};
+
+use crate::kubernetes::placement::census;
 
 scaletwin_core::keys! {
     /// A node for each pod that finds none, and empty nodes back after a while.
@@ -66,23 +68,30 @@ impl NodeProvisioner {
                 && offer.stocked_out.is_none_or(|at| now.since(at) >= STOCK_OUT_BACKOFF)
         };
         let mut offers: Vec<Offer> = view.offers.iter().filter(there).cloned().collect();
-        let mut coming: Vec<Coming> = view
-            .nodes
-            .iter()
-            .filter(|node| node.cluster == self.cluster && node.ready_since.is_none())
-            .map(|node| Coming { pool: node.pool.clone(), room: node.allocatable, is_empty: true })
+        let mine: Vec<&NodeView> = view.nodes.iter().filter(|node| node.cluster == self.cluster).collect();
+        let mut around = Around::of(&mine, &view.terms);
+        let mut coming: Vec<Coming> = (0..)
+            .zip(&mine)
+            .filter(|(_, node)| node.ready_since.is_none())
+            .map(|(seat, node)| Coming::empty(&node.pool, node.allocatable, seat))
             .collect();
         let mut launches: Launches = Vec::new();
         for pod in view.pending.iter().filter(|pod| pod.cluster == self.cluster) {
-            if let Some(node) = coming.iter_mut().find(|node| may_use(pod, &node.pool, &node.room)) {
-                node.take(pod);
-            } else if let Some(offer) = offers
+            let found = coming
                 .iter_mut()
-                .find(|offer| offer.room > 0 && may_use(pod, &offer.pool, &offer.allocatable))
+                .find(|node| may_use(pod, &node.pool, &node.room) && around.allows(pod, node.seat));
+            if let Some(node) = found {
+                node.take(pod);
+                around.put(pod, node.seat);
+            } else if let Some((offer, seat)) = offers
+                .iter_mut()
+                .filter(|offer| offer.room > 0 && may_use(pod, &offer.pool, &offer.allocatable))
+                .find_map(|offer| around.seat(pod, offer).map(|seat| (offer, seat)))
             {
                 offer.room -= 1;
-                let mut node = Coming { pool: offer.pool.clone(), room: offer.allocatable, is_empty: true };
+                let mut node = Coming::empty(&offer.pool, offer.allocatable, seat);
                 node.take(pod);
+                around.put(pod, seat);
                 coming.push(node);
                 match launches.iter_mut().find(|(pool, _)| *pool == offer.pool) {
                     Some((_, count)) => *count += 1,
@@ -143,12 +152,48 @@ struct Coming {
     pool: String,
     room: Resources,
     is_empty: bool,
+    /// Its number in the census.
+    seat: usize,
 }
 
 impl Coming {
+    fn empty(pool: &str, room: Resources, seat: usize) -> Coming {
+        Coming { pool: pool.to_owned(), room, is_empty: true, seat }
+    }
+
     fn take(&mut self, pod: &PendingPod) {
         self.room = self.room.minus(&pod.requests);
         self.is_empty = false;
+    }
+}
+
+/// Who is where, if that matters to anybody.
+struct Around<'a>(Option<Census<'a>>);
+
+impl<'a> Around<'a> {
+    /// Nodes have their numbers in the order given.
+    fn of(nodes: &[&NodeView], terms: &'a [PodTerms]) -> Around<'a> {
+        Around((!terms.is_empty()).then(|| census(nodes, terms)))
+    }
+
+    fn allows(&self, pod: &PendingPod, seat: usize) -> bool {
+        let tied = self.0.as_ref().zip(pod.tied);
+        tied.is_none_or(|(census, target)| census.allows(&census.filter(target), seat))
+    }
+
+    /// The number of one more node of an offer, if a pod may be there.
+    fn seat(&mut self, pod: &PendingPod, offer: &Offer) -> Option<usize> {
+        let Some(census) = &mut self.0 else { return Some(0) };
+        let seat = census.add_node(&offer.zone, &offer.pool);
+        let may = pod.tied.is_none_or(|target| census.allows(&census.filter(target), seat));
+        census.set_open(seat, may);
+        may.then_some(seat)
+    }
+
+    fn put(&mut self, pod: &PendingPod, seat: usize) {
+        if let (Some(census), Some(target)) = (&mut self.0, pod.tied) {
+            census.put(seat, target, true);
+        }
     }
 }
 
@@ -189,7 +234,9 @@ impl Policy for NodeProvisioner {
         let for_pods = for_pods.into_iter().map(|launch| (launch, "PendingPods", "for pods without a node"));
         let to_spare = to_spare.into_iter().map(|launch| (launch, "Spare", "to have enough empty ones"));
         for ((pool, count), code, why) in for_pods.chain(to_spare) {
-            decision.reasons.push(reason(code, format!("{count} nodes of {pool} {why}")));
+            decision
+                .reasons
+                .push(reason(code, format!("{} of {pool} {why}", number_of(count as usize, "node"))));
             decision.actions.push(Action::LaunchNodes(Launch {
                 cluster: self.cluster.clone(),
                 pool,
@@ -246,6 +293,7 @@ mod tests {
             cluster: "c".into(),
             pool: None,
             barred: Vec::new(),
+            tied: None,
             since: Time::ZERO,
             requests: gpus(1_000),
         }
@@ -283,7 +331,7 @@ mod tests {
             stocked_out: None,
         };
         let mut seen = Observation::at(Time::ZERO + Span::from_secs(now), Civil::DEFAULT_START);
-        seen.nodes = Some(NodesView { nodes, pending, offers: vec![offer] });
+        seen.nodes = Some(NodesView { nodes, pending, offers: vec![offer], terms: Vec::new() });
         seen
     }
 

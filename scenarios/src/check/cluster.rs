@@ -8,7 +8,9 @@ use scaletwin_core::random::Law;
 use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
 use scaletwin_hardware::{InstanceType, accelerators, host, instance_type, instance_types};
 use scaletwin_sim::cluster::ledger::{Billing, Commitment, Terms};
-use scaletwin_sim::cluster::settings::{ClusterSettings, NodePower, PoolSettings, Shocks, SpotSettings};
+use scaletwin_sim::cluster::settings::{
+    ClusterSettings, GpuSharing, NodePower, PoolSettings, Shocks, SpotSettings,
+};
 
 use super::{check_names, failures, market, scheduling};
 use crate::spec::cluster::{Capacity, ClusterSpec, CommitmentSpec, NodePoolSpec, SpotSpec};
@@ -75,14 +77,19 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
         gpu_milli: i64::from(gpus) * 1_000,
     };
     let (allocatable, reserved) = scheduling::divide(whole, &spec.reserved, problems);
+    let overcommitted = scheduling::overcommitted(&allocatable, &spec.overcommit, problems);
+    let gpu_sharing =
+        spec.gpu_sharing.as_ref().and_then(|written| scheduling::sharing(written, gpus, problems));
     Some(PoolSettings {
         power: power(spec, known, accelerator.as_deref(), problems),
         name: spec.name.value.clone(),
         instance_type: spec.instance_type.value.clone(),
         capacity_type: spec.capacity_type.capacity_type(),
         zone: spec.zone.clone(),
-        allocatable,
+        allocatable: allocatable.plus(&overcommitted),
         reserved,
+        overcommitted,
+        gpu_sharing,
         accelerator,
         terms: Terms {
             usd_per_hour: at_start.or_else(|| price(spec, known)),
@@ -221,6 +228,23 @@ pub(super) fn check_accelerator(written: &At<String>, problems: &mut Problems) {
     if scaletwin_hardware::accelerator(written).is_none() {
         problems.push(super::unknown(&written.place, "accelerator", written, &accelerators()));
     }
+}
+
+/// How the GPUs of the pools are shared that a deployment can run in: in one way.
+pub(super) fn sharing_of(
+    cluster: &ClusterSettings,
+    may_run_in: impl Fn(&str) -> bool,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<GpuSharing> {
+    let pools = cluster.pools.iter().filter(|known| may_run_in(&known.name));
+    let mut found = pools.filter_map(|pool| pool.gpu_sharing);
+    let first = found.next();
+    if found.any(|other| Some(other) != first) {
+        let problem = Problem::error(place, "its nodes share their GPUs in different ways");
+        problems.push(problem.hint("add node_pool:, so that one remains"));
+    }
+    first
 }
 
 /// The one accelerator of the pools that a deployment can run in.

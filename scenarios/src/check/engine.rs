@@ -6,6 +6,7 @@ use scaletwin_core::input::{At, Count, Problem, Problems};
 use scaletwin_core::units::{Bytes, Quantity};
 use scaletwin_hardware::step_time::{Fixed, Linear, Roofline, RooflineSettings, StepTimeModel};
 use scaletwin_hardware::{Accelerator, Model, accelerator, model, models};
+use scaletwin_sim::cluster::settings::GpuSharing;
 use scaletwin_sim::serving::concurrency::{ConcurrencyConfig, Discipline, QueueOrder};
 use scaletwin_sim::serving::continuous::config::SchedulerConfig;
 use scaletwin_sim::world::settings::{EngineSettings, GpuSettings, StepCost, UsageSettings};
@@ -19,11 +20,22 @@ use crate::spec::service::DeploymentSpec;
 pub(super) struct Hardware<'a> {
     pub gpus: u32,
     pub accelerator: Option<&'a str>,
+    /// How its GPU is shared, if it is.
+    pub sharing: Option<GpuSharing>,
 }
 
 impl Hardware<'_> {
+    /// A GPU of its, or the slice that it has of one.
     fn accelerator(&self) -> Option<Accelerator> {
-        self.accelerator.and_then(accelerator)
+        let whole = self.accelerator.and_then(accelerator)?;
+        let Some(GpuSharing { slowdown, memory, .. }) = self.sharing else { return Some(whole) };
+        Some(Accelerator {
+            memory_gb: whole.memory_gb.times(memory),
+            memory_bandwidth_gb_per_s: whole.memory_bandwidth_gb_per_s.times(1.0 / slowdown),
+            bf16_dense_tflops: whole.bf16_dense_tflops.times(1.0 / slowdown),
+            fp8_dense_tflops: whole.fp8_dense_tflops.map(|figure| figure.times(1.0 / slowdown)),
+            ..whole
+        })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use scaletwin_core::input::{At, Problem, Problems};
 use scaletwin_core::random::Law;
-use scaletwin_sim::cluster::settings::{ClusterSettings, Detection, FailureSettings, Outage};
+use scaletwin_sim::cluster::settings::{ClusterSettings, CrashSettings, Detection, FailureSettings, Outage};
 
 use super::{choose, unknown};
-use crate::spec::failures::{DetectionSpec, FailuresSpec, OutageSpec};
+use crate::spec::failures::{CrashesSpec, DetectionSpec, FailuresSpec, OutageSpec};
 
 pub(super) fn detection(spec: &DetectionSpec) -> Detection {
     Detection { grace_period: spec.grace_period, toleration: spec.toleration }
@@ -21,6 +21,23 @@ pub(super) fn failures(spec: &At<FailuresSpec>, problems: &mut Problems) -> Fail
         at,
         requests: spec.requests,
         repair: spec.repair,
+        recovery: spec.recovery,
+    }
+}
+
+pub(super) fn crashes(spec: &At<CrashesSpec>, problems: &mut Problems) -> CrashSettings {
+    let at: Vec<_> = spec.at.value.iter().map(|crash| (crash.at, crash.replicas.0)).collect();
+    if !at.is_sorted_by(|a, b| a.0 < b.0) {
+        problems.error(&spec.at.place, "the instants of crashes ascend");
+    }
+    if spec.max_back_off.0 < spec.back_off.0 {
+        problems.error(&spec.place, "the longest wait is shorter than the first");
+    }
+    CrashSettings {
+        mtbf: spec.mtbf.map(|mtbf| Law::Exponential { mean: mtbf.0.as_secs_f64() }),
+        at,
+        back_off: spec.back_off.0,
+        max_back_off: spec.max_back_off.0,
     }
 }
 

@@ -1,12 +1,15 @@
 //! Where pods may run, and how much there may be.
 
 use scaletwin_core::control::Resources;
-use scaletwin_core::input::{At, Problem, Problems, suggestion};
+use scaletwin_core::input::{At, Positive, Problem, Problems, suggestion};
 use scaletwin_core::units::Quantity;
-use scaletwin_sim::cluster::settings::{PoolSettings, Quota};
+use scaletwin_sim::cluster::settings::{GpuSharing, PoolSettings, Quota};
 
+use super::affinity;
 use crate::spec::cluster::{ClusterSpec, NodePoolSpec};
-use crate::spec::scheduling::{QuotaSpec, ReservedSpec};
+use crate::spec::scheduling::{
+    Effect, GpuSharingSpec, Labels, OvercommitSpec, QuotaSpec, ReservedSpec, TaintSpec,
+};
 use crate::spec::service::DeploymentSpec;
 
 pub(super) fn quota(spec: &At<QuotaSpec>, pools: &[PoolSettings], problems: &mut Problems) -> Quota {
@@ -46,6 +49,70 @@ pub(super) fn divide(
     (whole.minus(&reserved), reserved)
 }
 
+/// What pods may request of a node more than they have.
+pub(super) fn overcommitted(
+    allocatable: &Resources,
+    spec: &At<OvercommitSpec>,
+    problems: &mut Problems,
+) -> Resources {
+    let mut more = |amount: i64, ratio: Option<Positive>| {
+        let ratio = ratio.map_or(1.0, |ratio| ratio.0);
+        if ratio < 1.0 {
+            problems.push(
+                Problem::error(&spec.place, "pods may request at least what they have")
+                    .hint("write a ratio of 1 or more, or reserved: for what is taken of a node"),
+            );
+        }
+        rounded_down(amount as f64 * (ratio - 1.0).max(0.0))
+    };
+    Resources {
+        cpu_milli: more(allocatable.cpu_milli, spec.cpu),
+        memory_bytes: more(allocatable.memory_bytes, spec.memory),
+        gpu_milli: 0,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a float saturates, which is meant")]
+fn rounded_down(value: f64) -> i64 {
+    value as i64
+}
+
+/// The most slices of a GPU: with more, thousandths do not tell them apart. MIG has seven at most.
+const MOST_SLICES: u32 = 10;
+
+/// How the GPUs of a pool are shared.
+pub(super) fn sharing(spec: &At<GpuSharingSpec>, gpus: u32, problems: &mut Problems) -> Option<GpuSharing> {
+    if gpus == 0 {
+        problems.error(&spec.place, "a node without GPUs shares none");
+    }
+    let slices = spec.slices.value.0;
+    if !(2..=MOST_SLICES).contains(&slices) {
+        problems.error(&spec.slices.place, format!("a GPU has 2 to {MOST_SLICES} slices"));
+        return None;
+    }
+    let slowdown = spec.slowdown.as_ref().map_or(f64::from(slices), |written| written.value.0);
+    let memory = spec.memory.as_ref().map_or(1.0 / f64::from(slices), |written| written.value.get());
+    if let Some(written) = spec.slowdown.as_ref().filter(|_| slowdown < 1.0) {
+        problems.error(&written.place, "a slice is not faster than the whole");
+    }
+    if let Some(written) = spec.memory.as_ref().filter(|_| memory * f64::from(slices) > 1.0 + 1e-9) {
+        problems.error(&written.place, "the slices have more memory than the GPU");
+    }
+    if let Some(written) = spec.memory.as_ref().filter(|_| memory <= 0.0) {
+        problems.error(&written.place, "a slice has some memory");
+    }
+    Some(GpuSharing { slices, slowdown, memory })
+}
+
+/// Whether a pool has what a replica requests of GPUs: slices of its kind, whole ones, or none.
+pub(super) fn has_gpus(pool: &PoolSettings, gpu_milli: i64) -> bool {
+    match pool.gpu_sharing {
+        _ if gpu_milli == 0 => true,
+        Some(sharing) => sharing.slice_milli() == gpu_milli,
+        None => gpu_milli % 1_000 == 0,
+    }
+}
+
 /// The pools of its cluster that a deployment may not run in, by their labels and taints.
 pub(super) fn barred(
     spec: &At<DeploymentSpec>,
@@ -53,23 +120,20 @@ pub(super) fn barred(
     problems: &mut Problems,
 ) -> Vec<String> {
     let Some(cluster) = cluster else {
-        let keys =
-            [!spec.node_selector.is_empty(), !spec.tolerations.is_empty(), spec.max_spot_share.is_some()];
+        let keys = [
+            !spec.node_selector.is_empty(),
+            !spec.tolerations.is_empty(),
+            spec.max_spot_share.is_some(),
+            affinity::is_written(spec),
+        ];
         if keys.contains(&true) {
-            let message = "node_selector, tolerations and max_spot_share need a cluster";
+            let message = "what says where its pods run needs a cluster";
             problems.push(Problem::error(&spec.place, message).hint("add clusters:"));
         }
         return Vec::new();
     };
     let pools = &cluster.node_pools.value;
-    for (key, value) in &spec.node_selector {
-        let known: Vec<&str> = pools.iter().filter_map(|pool| label(pool, key)).collect();
-        if !known.contains(&value.value.as_str()) {
-            let message = format!("no node pool has the label {key}: {}", value.value);
-            let hint = suggestion(&value.value, &known).unwrap_or_else(|| format!("add {key} to labels:"));
-            problems.push(Problem::error(&value.place, message).hint(hint));
-        }
-    }
+    check_labels(&spec.node_selector, pools, problems);
     let closed = pools.iter().filter(|pool| !admits(pool, spec));
     let barred: Vec<String> = closed.map(|pool| pool.name.value.clone()).collect();
     let mut named =
@@ -82,10 +146,32 @@ pub(super) fn barred(
     barred
 }
 
+/// Each of these labels is that of a pool.
+pub(super) fn check_labels(labels: &Labels, pools: &[At<NodePoolSpec>], problems: &mut Problems) {
+    for (key, value) in labels {
+        let known: Vec<&str> = pools.iter().filter_map(|pool| label(pool, key)).collect();
+        if !known.contains(&value.value.as_str()) {
+            let message = format!("no node pool has the label {key}: {}", value.value);
+            let hint = suggestion(&value.value, &known).unwrap_or_else(|| format!("add {key} to labels:"));
+            problems.push(Problem::error(&value.place, message).hint(hint));
+        }
+    }
+}
+
 fn admits(pool: &NodePoolSpec, spec: &DeploymentSpec) -> bool {
-    let selected = |(key, value): (&String, &At<String>)| label(pool, key) == Some(value.value.as_str());
-    let tolerated = |taint| spec.tolerations.iter().any(|toleration| toleration.tolerates(taint));
-    spec.node_selector.iter().all(selected) && pool.taints.iter().all(tolerated)
+    let hard = |taint: &&TaintSpec| taint.effect != Effect::PreferNoSchedule;
+    has_labels(pool, &spec.node_selector)
+        && pool.taints.iter().filter(hard).all(|taint| tolerates(spec, taint))
+}
+
+/// Whether a pool's nodes have all these labels.
+pub(super) fn has_labels(pool: &NodePoolSpec, labels: &Labels) -> bool {
+    labels.iter().all(|(key, value)| label(pool, key) == Some(value.value.as_str()))
+}
+
+/// Whether a deployment's pods tolerate a taint.
+pub(super) fn tolerates(spec: &DeploymentSpec, taint: &TaintSpec) -> bool {
+    spec.tolerations.iter().any(|toleration| toleration.tolerates(taint))
 }
 
 /// The value of a label of a pool's nodes: one of its own, or one that Kubernetes and the provisioners set.

@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 
-use scaletwin_core::control::{ContainerRequests, Resource, Resources, TargetName};
+use scaletwin_core::control::{ContainerRequests, PodTerms, Resource, Resources, TargetName};
 use scaletwin_core::input::{At, Problem, Problems};
 use scaletwin_core::random::Law;
 use scaletwin_core::record::LatencyMetric;
 use scaletwin_core::units::{Quantity, Share};
 use scaletwin_sim::cluster::budgets::DisruptionBudget;
+use scaletwin_sim::cluster::preferences::Preferences;
 use scaletwin_sim::cluster::rollout::UpdateStrategy;
-use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, Readiness};
+use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, PoolSettings, Readiness};
+use scaletwin_sim::world::cross_zone::CrossZone;
 use scaletwin_sim::world::settings::{
     DeploymentModel, EngineSettings, HealthCheck, OutlierDetection, ServiceModel,
 };
 
-use super::{check_names, choose, cluster, engine, routing, scheduling, start_up};
+use super::affinity::Others;
+use super::{affinity, check_names, choose, cluster, engine, failures, routing, scheduling, start_up};
 use crate::spec::ScenarioSpec;
 use crate::spec::cluster::ClusterSpec;
 use crate::spec::engine::EngineSpec;
+use crate::spec::scheduling::PreemptionPolicy;
 use crate::spec::service::{BudgetSpec, DeploymentSpec, ServiceSpec};
 
 /// From node to ready, seconds, of an LLM server: `spin_up` of Microsoft's SageServe simulator.
@@ -35,15 +39,21 @@ pub(super) fn services(
         problems.error(&spec.services.place, "a scenario has at least one service");
     }
     let (mut services, mut deployments, mut specs) = (Vec::new(), Vec::new(), Vec::new());
+    let others = Others::of(spec);
+    let mut own = 0..;
     for (place, written) in spec.services.value.iter().enumerate() {
         services.push(service(written, problems));
-        for written_deployment in &written.deployments.value {
-            if let Some(model) =
+        for (written_deployment, own) in written.deployments.value.iter().zip(&mut own) {
+            let Some(mut model) =
                 deployment(written_deployment, written, place, clusters, &spec.clusters, problems)
-            {
-                deployments.push(model);
-                specs.push(written_deployment);
-            }
+            else {
+                continue;
+            };
+            let cluster = model.settings.cluster.map(|place| &spec.clusters[place]);
+            (model.settings.terms, model.settings.preferences) =
+                affinity::affinity(written_deployment, own, &others, cluster, problems);
+            deployments.push(model);
+            specs.push(written_deployment);
         }
     }
     start_up::check_shared(&deployments, &specs, problems);
@@ -76,6 +86,13 @@ fn service(spec: &At<ServiceSpec>, problems: &mut Problems) -> ServiceModel {
         name: spec.name.value.clone(),
         slo,
         routing: routing::routing(spec, problems),
+        cross_zone: spec.cross_zone.as_ref().map(|written| CrossZone {
+            usd_per_gb: written.usd_per_gb.0,
+            request: written.request.0,
+            response: written.response.0,
+            prompt_token: written.prompt_token.0,
+            output_token: written.output_token.0,
+        }),
         health_check: spec.health_check.as_ref().map(|check| HealthCheck {
             interval: check.interval.0,
             timeout: check.timeout,
@@ -116,12 +133,19 @@ fn deployment(
     if let Some(written) = &spec.accelerator {
         cluster::check_accelerator(written, problems);
     }
-    let barred = scheduling::barred(spec, cluster.map(|place| &written[place]), problems);
+    let gpu_milli = gpu_milli(spec, problems);
+    let gpus = u32::try_from((gpu_milli + 999) / 1_000).unwrap_or(u32::MAX);
+    let mut barred = scheduling::barred(spec, cluster.map(|place| &written[place]), problems);
+    let pools = cluster.map_or(&[][..], |place| &clusters[place].pools);
+    for pool in pools.iter().filter(|pool| !scheduling::has_gpus(pool, gpu_milli)) {
+        if !barred.contains(&pool.name) {
+            barred.push(pool.name.clone());
+        }
+    }
     let may_run_in = |pool: &str| {
         let named = spec.node_pool.as_ref().is_none_or(|written| written.value == pool);
         named && !barred.iter().any(|barred| barred == pool)
     };
-    let gpus = spec.replica.gpus.unwrap_or(u32::from(spec.model.is_some()));
     if let (Some(written), Some(place)) = (&spec.accelerator, cluster)
         && gpus > 0
         && !clusters[place].pools.iter().any(|pool| pool.accelerator.as_ref() == Some(&written.value))
@@ -147,12 +171,18 @@ fn deployment(
     let requests = Resources {
         cpu_milli: spec.replica.cpu.map_or(0, Quantity::milli_value),
         memory_bytes: spec.replica.memory.map_or(0, |bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX)),
-        gpu_milli: i64::from(gpus) * 1_000,
+        gpu_milli,
     };
     if let Some(place) = cluster {
         check_fits(spec, &requests, &clusters[place], may_run_in, problems);
     }
-    let hardware = engine::Hardware { gpus, accelerator: accelerator.as_deref() };
+    let sharing = match cluster {
+        Some(place) if gpu_milli > 0 => {
+            cluster::sharing_of(&clusters[place], may_run_in, &spec.place, problems)
+        }
+        _ => None,
+    };
+    let hardware = engine::Hardware { gpus, accelerator: accelerator.as_deref(), sharing };
     let engine = engine::engine(spec, &hardware, problems)?;
     let usage = engine::usage(spec, &engine, &hardware);
     let llm = matches!(engine, EngineSettings::Continuous { .. });
@@ -167,7 +197,11 @@ fn deployment(
         problems.error(&spec.rollouts.place, "the instants of rollouts: ascend");
     }
     let settings = DeploymentSettings {
-        target: TargetName::new(target),
+        target: TargetName::new(target.clone()),
+        terms: PodTerms::none(TargetName::new(target)),
+        preferences: Preferences::default(),
+        priority: priority(&spec.priority, problems),
+        preempts: spec.preemption_policy == PreemptionPolicy::PreemptLowerPriority,
         name: spec.name.value.clone(),
         service: service_place,
         cluster,
@@ -182,6 +216,7 @@ fn deployment(
         cold_start: cold_start.unwrap_or(if llm { LLM_COLD_START } else { COLD_START }),
         readiness: Readiness { initial_delay: spec.readiness.initial_delay, period: spec.readiness.period },
         grace: spec.grace,
+        crashes: spec.crashes.as_ref().map(|written| failures::crashes(written, problems)),
         disruption_budget: spec.disruption_budget.as_ref().and_then(|written| budget(written, problems)),
         update: UpdateStrategy {
             max_surge: spec.update.max_surge.0,
@@ -190,6 +225,28 @@ fn deployment(
         rollouts: spec.rollouts.value.clone(),
     };
     Some(DeploymentModel { settings, engine, usage })
+}
+
+/// Thousandths of GPUs that a replica requests: of whole ones, or of one slice.
+fn gpu_milli(spec: &DeploymentSpec, problems: &mut Problems) -> i64 {
+    let default = Quantity::from_milli(if spec.model.is_some() { 1_000 } else { 0 });
+    let milli = spec.replica.gpus.unwrap_or(default).milli_value();
+    let most = 1_000 * i64::from(u32::MAX);
+    if !(0..=most).contains(&milli) || (milli > 1_000 && milli % 1_000 != 0) {
+        let problem = Problem::error(&spec.replica.place, "a replica has whole GPUs, or one slice of one");
+        problems.push(problem.hint("write gpus: 2, or gpus: 500m"));
+        return 0;
+    }
+    milli
+}
+
+/// As high as Kubernetes lets users go.
+fn priority(written: &At<i32>, problems: &mut Problems) -> i32 {
+    const MOST: i32 = 1_000_000_000;
+    if !(-MOST..=MOST).contains(&written.value) {
+        problems.error(&written.place, "a priority is from -1000000000 to 1000000000");
+    }
+    written.value
 }
 
 fn budget(spec: &At<BudgetSpec>, problems: &mut Problems) -> Option<DisruptionBudget> {
@@ -223,12 +280,21 @@ fn check_fits(
     problems: &mut Problems,
 ) {
     let pools: Vec<_> = cluster.pools.iter().filter(|pool| may_run_in(&pool.name)).collect();
+    let sliced = |pool: &PoolSettings| scheduling::has_gpus(pool, requests.gpu_milli);
+    if pools.is_empty() && !cluster.pools.iter().any(sliced) {
+        let message = format!("no node pool has {} of GPUs", Quantity::from_milli(requests.gpu_milli));
+        let problem = Problem::error(&spec.replica.place, message);
+        problems.push(
+            problem.hint("request whole GPUs, or one slice of a pool with gpu_sharing: {slices: 2} as 500m"),
+        );
+    }
     if pools.is_empty() || pools.iter().any(|pool| requests.fits(&pool.allocatable)) {
         return;
     }
     let show = |amount: &Resources| {
         let memory = amount.memory_bytes as f64 / f64::from(1 << 30);
-        format!("{} GPUs, {} cores, {memory:.1} GiB", amount.gpu_milli / 1_000, amount.cpu_milli as f64 / 1e3)
+        let [gpus, cores] = [amount.gpu_milli, amount.cpu_milli].map(|milli| milli as f64 / 1e3);
+        format!("{gpus} GPUs, {cores} cores, {memory:.1} GiB")
     };
     let has: Vec<_> =
         pools.iter().map(|pool| format!("{} has {}", pool.name, show(&pool.allocatable))).collect();

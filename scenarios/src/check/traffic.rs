@@ -175,17 +175,24 @@ impl Stream<'_> {
     /// The place of the zone in which its requests enter.
     fn zone(&self, clusters: &[ClusterSettings], problems: &mut Problems) -> Option<u16> {
         let prefers = self.service.routing.prefers_zone;
+        let billed = self.service.cross_zone.is_some();
         let Some(zone) = &self.written.zone else {
             if prefers {
                 let problem =
                     Problem::error(&self.written.place, "its service prefers zones, and it has none");
                 problems.push(problem.hint("add zone:, or remove prefer_zone from the service"));
+            } else if billed {
+                let problem = Problem::error(
+                    &self.written.place,
+                    "its service bills traffic between zones, and it has none",
+                );
+                problems.push(problem.hint("add zone:, or remove cross_zone from the service"));
             }
             return None;
         };
-        if !prefers {
+        if !prefers && !billed {
             let problem = Problem::error(&zone.place, "nothing goes by this zone");
-            problems.push(problem.hint("add prefer_zone: true to the service"));
+            problems.push(problem.hint("add prefer_zone: true or cross_zone: to the service"));
         }
         let names = zones(clusters);
         let place = names.iter().position(|name| *name == zone.value);

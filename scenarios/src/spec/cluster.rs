@@ -8,7 +8,7 @@ use scaletwin_sim::cluster::placement::Placement;
 use serde_json::json;
 
 use super::failures::{DetectionSpec, FailuresSpec};
-use super::scheduling::{Labels, QuotaSpec, ReservedSpec, TaintSpec};
+use super::scheduling::{GpuSharingSpec, Labels, OvercommitSpec, QuotaSpec, ReservedSpec, TaintSpec};
 
 scaletwin_core::keys! {
     /// A cluster.
@@ -57,6 +57,10 @@ scaletwin_core::keys! {
         pub memory: Option<Bytes> = None,
         /// GPUs of a node.
         pub gpus: Option<u32> = None,
+        /// How its GPUs are shared: pods get slices of them, and no whole ones. Default: whole GPUs.
+        pub gpu_sharing: Option<At<GpuSharingSpec>> = None,
+        /// How much more pods may request together than there is of a node.
+        pub overcommit: At<OvercommitSpec> = OvercommitSpec::default(),
         /// What the kubelet, the system and DaemonSets take of a node; pods have the rest.
         pub reserved: At<ReservedSpec> = ReservedSpec::default(),
         /// Labels of its nodes, besides `topology.kubernetes.io/zone`, `node.kubernetes.io/instance-type`,

@@ -18,6 +18,36 @@ scaletwin_core::keys! {
         /// of GKE (about 10 minutes) and Karpenter (30 minutes) does. What the provider refuses is launched when it has capacity again. Default: nobody
         /// does that.
         pub repair: Option<Span> = None,
+        /// From a node's failure to its working again, as after a reboot: its disk has what it had, its memory nothing. Pods that
+        /// are still there start again. Default: it never does.
+        pub recovery: Option<Span> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How the containers of a deployment crash. The kubelet starts them again in place, with its crash-loop back-off: at once
+    /// after the first crash, then after `back_off`, then after twice as long each time.
+    #[derive(Debug, Clone)]
+    pub struct CrashesSpec {
+        /// The mean time from a replica's being ready to its crash, which is memoryless. Default: none crashes by itself.
+        pub mtbf: Option<Period> = None,
+        /// Replicas that crash besides, ascending. Chance says which of those that are ready.
+        pub at: At<Vec<CrashSpec>> = Vec::new(),
+        /// The first wait.
+        pub back_off: Period = Period(Span::from_secs(10)),
+        /// The longest wait. After twice as long without a crash waits begin anew.
+        pub max_back_off: Period = Period(Span::from_secs(300)),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Replicas that crash at an instant.
+    #[derive(Debug, Clone)]
+    pub struct CrashSpec {
+        /// When.
+        pub at: Span,
+        /// How many.
+        pub replicas: Count = Count(1),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use scaletwin_core::input::At;
-use scaletwin_core::units::{Bytes, Quantity};
+use scaletwin_core::control::TopologyKey;
+use scaletwin_core::input::{At, Count, Positive};
+use scaletwin_core::units::{Bytes, Quantity, Share};
 
 /// Labels by their keys.
 pub type Labels = BTreeMap<String, At<String>>;
@@ -22,13 +23,15 @@ scaletwin_core::keys! {
 }
 
 scaletwin_core::names! {
-    /// What a taint does to pods that do not tolerate it: they do not run there. Both are the same where nodes have their
-    /// taints from the start.
+    /// What a taint does to pods that do not tolerate it. The first two are the same where nodes have their taints from the
+    /// start.
     pub enum Effect {
         /// They are not placed there.
         NoSchedule = "NoSchedule",
         /// They are not placed there, and evicted.
         NoExecute = "NoExecute",
+        /// They are placed there if there is no better node.
+        PreferNoSchedule = "PreferNoSchedule",
     }
 }
 
@@ -86,5 +89,131 @@ scaletwin_core::keys! {
         pub cpu: Option<Quantity> = None,
         /// GPUs. Default: any number.
         pub gpus: Option<u32> = None,
+    }
+}
+
+scaletwin_core::names! {
+    /// What pods do that find no room.
+    pub enum PreemptionPolicy {
+        /// Pods of lower priority have to go for them.
+        PreemptLowerPriority = "PreemptLowerPriority",
+        /// They wait.
+        Never = "Never",
+    }
+}
+
+scaletwin_core::keys! {
+    /// What a deployment's pods want of the nodes and pods around them (`affinity` of a pod).
+    #[derive(Debug, Clone, Default)]
+    pub struct AffinitySpec {
+        /// Nodes that they would rather have. `node_selector` has those that they must have.
+        pub node_affinity: NodeAffinitySpec = NodeAffinitySpec::default(),
+        /// Pods that they are placed with.
+        pub pod_affinity: PodAffinitySpec = PodAffinitySpec::default(),
+        /// Pods that they are placed apart from.
+        pub pod_anti_affinity: PodAffinitySpec = PodAffinitySpec::default(),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Nodes that pods would rather have.
+    #[derive(Debug, Clone, Default)]
+    pub struct NodeAffinitySpec {
+        /// Labels with their weights (`preferredDuringSchedulingIgnoredDuringExecution`).
+        pub preferred: Vec<At<PreferredLabelsSpec>> = Vec::new(),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Labels that nodes rather have.
+    #[derive(Debug, Clone)]
+    pub struct PreferredLabelsSpec {
+        /// How much that counts, 1 to 100.
+        pub weight: At<Count>,
+        /// The labels: a node has all of them, or it does not count.
+        pub match_labels: Labels,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Pods that pods are placed with, or apart from.
+    #[derive(Debug, Clone, Default)]
+    pub struct PodAffinitySpec {
+        /// What has to be (`requiredDuringSchedulingIgnoredDuringExecution`).
+        pub required: Vec<At<PodAffinityTermSpec>> = Vec::new(),
+        /// What would be better, with weights (`preferredDuringSchedulingIgnoredDuringExecution`).
+        pub preferred: Vec<At<PreferredPodsSpec>> = Vec::new(),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Pods of a deployment in the same place.
+    #[derive(Debug, Clone)]
+    pub struct PodAffinityTermSpec {
+        /// The deployment: `service/name`, or the name of one of the same service. Default: the deployment itself.
+        pub deployment: Option<At<String>> = None,
+        /// What a place is.
+        pub topology_key: TopologyKey,
+    }
+}
+
+scaletwin_core::keys! {
+    /// Pods of a deployment in the same place, with a weight.
+    #[derive(Debug, Clone)]
+    pub struct PreferredPodsSpec {
+        /// How much each of these pods counts, 1 to 100.
+        pub weight: At<Count>,
+        /// The deployment: `service/name`, or the name of one of the same service. Default: the deployment itself.
+        pub deployment: Option<At<String>> = None,
+        /// What a place is.
+        pub topology_key: TopologyKey,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How evenly a deployment's pods are spread over places.
+    #[derive(Debug, Clone)]
+    pub struct SpreadSpec {
+        /// How many more pods a place may have than that with the fewest.
+        pub max_skew: Count = Count(1),
+        /// What a place is.
+        pub topology_key: TopologyKey,
+        /// What happens to a pod that finds no such place.
+        pub when_unsatisfiable: Unsatisfiable = Unsatisfiable::DoNotSchedule,
+    }
+}
+
+scaletwin_core::names! {
+    /// What happens to a pod that cannot be spread evenly.
+    pub enum Unsatisfiable {
+        /// It waits.
+        DoNotSchedule = "DoNotSchedule",
+        /// It is placed all the same, rather where fewer are.
+        ScheduleAnyway = "ScheduleAnyway",
+    }
+}
+
+scaletwin_core::keys! {
+    /// Slices of a GPU, all alike: instances of MIG, or turns of time-slicing.
+    #[derive(Debug, Clone)]
+    pub struct GpuSharingSpec {
+        /// How many of each GPU, 2 to 10. A pod that requests one writes `gpus: 500m` for one of two, `333m` for one of three.
+        pub slices: At<Count>,
+        /// How many times as long as on a whole GPU computation and memory traffic take on a slice, at least 1. Default: as
+        /// many times as there are slices, as if the others always worked.
+        pub slowdown: Option<At<Positive>> = None,
+        /// The share of a GPU's memory that a slice has. Default: one of the slices.
+        pub memory: Option<At<Share>> = None,
+    }
+}
+
+scaletwin_core::keys! {
+    /// How many times what pods have of a node they may request together. It changes what is placed, not what work costs.
+    #[derive(Debug, Clone, Default)]
+    pub struct OvercommitSpec {
+        /// Of cores, at least 1. Default: 1.
+        pub cpu: Option<Positive> = None,
+        /// Of memory, at least 1. Default: 1.
+        pub memory: Option<Positive> = None,
     }
 }

@@ -1,6 +1,8 @@
 //! Services and deployments as written.
 
-use scaletwin_core::input::{At, Count, Node, Period, Problem, Problems, Read, Shape, Value, suggestion};
+use scaletwin_core::input::{
+    At, Count, Node, NonNegative, Period, Problem, Problems, Read, Shape, Value, suggestion,
+};
 use scaletwin_core::random::Distributed;
 use scaletwin_core::record::{LatencyMetric, Objective, Slo};
 use scaletwin_core::units::{Bytes, Quantity, Share, Span};
@@ -9,8 +11,9 @@ use scaletwin_sim::cluster::routing::Across;
 use serde_json::json;
 
 use super::engine::EngineSpec;
+use super::failures::CrashesSpec;
 use super::routing::RoutingSpec;
-use super::scheduling::{Labels, TolerationSpec};
+use super::scheduling::{AffinitySpec, Labels, PreemptionPolicy, SpreadSpec, TolerationSpec};
 use super::start_up::StartUpSpec;
 
 scaletwin_core::keys! {
@@ -30,6 +33,8 @@ scaletwin_core::keys! {
         pub min_ready_share: Option<At<Share>> = None,
         /// Whether a request goes to a replica in the zone of its traffic, if one takes it.
         pub prefer_zone: bool = false,
+        /// What the provider bills for traffic between the zone of a request and that of its replica. Default: nothing.
+        pub cross_zone: Option<At<CrossZoneSpec>> = None,
         /// Probes of the gateway, which take out a replica that does not answer. Default: it learns that from the cluster alone.
         pub health_check: Option<HealthCheckSpec> = None,
         /// Ejects a replica for a while that fails requests one after another. Default: none is ejected.
@@ -66,6 +71,23 @@ scaletwin_core::keys! {
 }
 
 scaletwin_core::keys! {
+    /// Traffic between zones: how much a request is, and its price.
+    #[derive(Debug, Clone)]
+    pub struct CrossZoneSpec {
+        /// Dollars per 10^9 bytes. AWS bills 0.01 for each direction of a byte: 0.02 here.
+        pub usd_per_gb: NonNegative,
+        /// Bytes of a request, without its prompt.
+        pub request: Bytes = Bytes(0),
+        /// Bytes of an answer, without its tokens.
+        pub response: Bytes = Bytes(0),
+        /// Bytes of a token of a prompt: about 4 in English.
+        pub prompt_token: Bytes = Bytes(0),
+        /// Bytes of a token of an answer: about 4 in English, and some 250 where each comes as an event of its own.
+        pub output_token: Bytes = Bytes(0),
+    }
+}
+
+scaletwin_core::keys! {
     /// A queue before the replicas.
     #[derive(Debug, Clone)]
     pub struct QueueSpec {
@@ -88,6 +110,14 @@ scaletwin_core::keys! {
         pub node_selector: Labels = Labels::new(),
         /// The taints that its pods tolerate.
         pub tolerations: Vec<TolerationSpec> = Vec::new(),
+        /// What they want of the nodes and pods around them.
+        pub affinity: AffinitySpec = AffinitySpec::default(),
+        /// How evenly they are spread over nodes and zones.
+        pub topology_spread_constraints: Vec<SpreadSpec> = Vec::new(),
+        /// How important its pods are to the scheduler (`value` of a `PriorityClass`): the higher are placed first.
+        pub priority: At<i32> = 0,
+        /// Whether they may take the room of pods of lower priority where they find none (`preemptionPolicy`).
+        pub preemption_policy: PreemptionPolicy = PreemptionPolicy::PreemptLowerPriority,
         /// The largest share of its replicas that may be on spot nodes; what is beyond it waits for others. Default: all.
         pub max_spot_share: Option<Share> = None,
         /// Its part of the requests, with `across: split` or `routing: weighted-round-robin`. Default: 1.
@@ -113,6 +143,8 @@ scaletwin_core::keys! {
         pub readiness: ReadinessSpec = ReadinessSpec::default(),
         /// How long a replica that is deleted may finish its requests (`terminationGracePeriodSeconds`).
         pub grace: Span = Span::from_secs(30),
+        /// How its containers crash. Default: they do not.
+        pub crashes: Option<At<CrashesSpec>> = None,
         /// How many of its replicas drains leave at least: nodes that are drained wait for others to be ready. Default: drains
         /// take all.
         pub disruption_budget: Option<At<BudgetSpec>> = None,
@@ -197,8 +229,8 @@ scaletwin_core::keys! {
     /// What a replica requests of a node.
     #[derive(Debug, Clone, Default)]
     pub struct ReplicaSpec {
-        /// GPUs. Default: 1 with a model, else none.
-        pub gpus: Option<u32> = None,
+        /// GPUs: whole ones, or one slice of a pool with `gpu_sharing`, such as 500m. Default: 1 with a model, else none.
+        pub gpus: Option<Quantity> = None,
         /// Cores. Default: no request, as in a manifest without one.
         pub cpu: Option<Quantity> = None,
         /// Memory. Default: no request.

@@ -46,6 +46,8 @@ pub struct Node {
     pub failed: Option<Time>,
     /// Since when the cluster knows that.
     pub unready: Option<Time>,
+    /// How often it has come back from a failure.
+    pub returns: u32,
     /// What is left of it for pods.
     pub free: Resources,
 }
@@ -111,6 +113,8 @@ pub struct Replica {
     /// What it requests, where a controller had set that when it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Arc<Requests>>,
+    /// The node where others have to go for it, while it waits for them.
+    pub nominated: Option<NodeId>,
 }
 
 impl Replica {

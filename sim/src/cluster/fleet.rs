@@ -8,7 +8,7 @@ mod views;
 pub use saved::SavedFleet;
 
 use bevy_ecs::prelude::*;
-use scaletwin_core::control::Bounds;
+use scaletwin_core::control::{Bounds, PodTerms};
 use scaletwin_core::units::Time;
 
 use super::entities::{Deployment, Node, OfDeployment, OnNode, Pool, Replica, ReplicaId};
@@ -83,7 +83,8 @@ impl Fleet {
         let accounts = pools.iter().map(|(_, pool)| account(pool)).collect();
         world.insert_resource(index);
         let placements = clusters.iter().map(|cluster| cluster.placement).collect();
-        world.insert_resource(Settings { deployments: deployments.to_vec(), pools, placements });
+        let terms = terms(deployments);
+        world.insert_resource(Settings { deployments: deployments.to_vec(), pools, placements, terms });
         world.insert_resource(Now::default());
         world.insert_resource(Changes::default());
         let quotas = clusters.iter().map(|cluster| cluster.quota).collect();
@@ -126,6 +127,20 @@ impl Fleet {
     /// Forgets what was billed before `now`.
     pub fn reopen_accounts(&mut self, now: Time) {
         self.accounts.iter_mut().for_each(|account| account.reopen(now));
+    }
+
+    /// Whether where a replica may be, or would rather be, can depend on where others are.
+    #[must_use]
+    pub fn has_terms(&self) -> bool {
+        !self.settings().terms.is_empty()
+    }
+
+    /// Whether some replicas are more important than others.
+    #[must_use]
+    pub fn has_priorities(&self) -> bool {
+        let mut priorities = self.settings().deployments.iter().map(|settings| settings.priority);
+        let first = priorities.next();
+        priorities.any(|other| Some(other) != first)
     }
 
     // ---- deployments and replicas ----
@@ -231,6 +246,14 @@ impl Fleet {
         }
     }
 
+    /// A replica is not ready any more.
+    pub fn replica_unready(&mut self, id: ReplicaId, now: Time) {
+        let found = self.replica_entity(id).and_then(|entity| self.world.get_mut::<Replica>(entity));
+        if let Some(mut replica) = found.filter(|replica| replica.ready.is_some()) {
+            (replica.ready, replica.unready) = (None, Some(now));
+        }
+    }
+
     /// Lets a replica go that was not chosen by its deployment: a new one takes its place. Whether it was there.
     pub fn evict(&mut self, id: ReplicaId, now: Time) -> bool {
         let Some(entity) = self.replica_entity(id) else { return false };
@@ -310,6 +333,16 @@ impl Fleet {
             place.is_some_and(|place| self.deployment(place).cluster == Some(cluster))
         };
         self.index().pending.keys().filter(|id| there(id)).count()
+    }
+}
+
+/// What has to hold of where replicas are, by deployment; nothing if nobody asks for others.
+fn terms(deployments: &[DeploymentSettings]) -> Vec<PodTerms> {
+    let asks =
+        |settings: &DeploymentSettings| !settings.terms.is_empty() || settings.preferences.are_of_pods();
+    match deployments.iter().any(asks) {
+        true => deployments.iter().map(|settings| settings.terms.clone()).collect(),
+        false => Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use bevy_ecs::prelude::*;
+use scaletwin_core::control::PodTerms;
 use scaletwin_core::units::Time;
 
 use super::entities::{
@@ -28,6 +29,8 @@ pub struct Settings {
     pub pools: Vec<(usize, PoolSettings)>,
     /// Which nodes replicas get, by cluster.
     pub placements: Vec<Placement>,
+    /// What has to hold of where replicas are, by deployment; empty if neither that nor any preference is about others.
+    pub terms: Vec<PodTerms>,
 }
 
 /// Entities by number, in the order of numbers: iteration never depends on storage.
@@ -78,6 +81,13 @@ pub enum Change {
     },
     /// A replica is to go.
     Deleted {
+        /// The replica.
+        replica: ReplicaId,
+        /// The place of its deployment.
+        deployment: usize,
+    },
+    /// A replica is to go for one of a higher priority.
+    Preempted {
         /// The replica.
         replica: ReplicaId,
         /// The place of its deployment.
@@ -227,6 +237,7 @@ fn create_missing(
                 unready: None,
                 deleted: None,
                 requests: deployment.requests.clone(),
+                nominated: None,
             };
             deployment.created += 1;
             let created = commands.spawn((replica, OfDeployment(entity))).id();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scaletwin_core::control::{CapacityType, ContainerRequests, Resources, TargetName};
+use scaletwin_core::control::{CapacityType, ContainerRequests, PodTerms, Resources, TargetName};
 use scaletwin_core::random::Law;
 use scaletwin_core::units::{Span, Time};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::budgets::DisruptionBudget;
 use super::ledger::Terms;
 use super::placement::Placement;
+use super::preferences::Preferences;
 use super::rollout::UpdateStrategy;
 
 /// A cluster.
@@ -102,6 +103,10 @@ pub struct PoolSettings {
     pub allocatable: Resources,
     /// What the kubelet, the system and DaemonSets take of it besides.
     pub reserved: Resources,
+    /// What pods may request more than it has.
+    pub overcommitted: Resources,
+    /// How its GPUs are shared; `None`: pods have whole ones.
+    pub gpu_sharing: Option<GpuSharing>,
     /// What its GPUs are, if it has any.
     pub accelerator: Option<String>,
     /// What its nodes cost.
@@ -128,7 +133,26 @@ impl PoolSettings {
     /// What a node has, for pods and for all else.
     #[must_use]
     pub fn whole(&self) -> Resources {
-        self.allocatable.plus(&self.reserved)
+        self.allocatable.plus(&self.reserved).minus(&self.overcommitted)
+    }
+}
+
+/// Slices of a GPU, all alike.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GpuSharing {
+    /// How many of each GPU.
+    pub slices: u32,
+    /// How many times as long as on a whole GPU computation and memory traffic take.
+    pub slowdown: f64,
+    /// The share of a GPU's memory that one has.
+    pub memory: f64,
+}
+
+impl GpuSharing {
+    /// What a pod requests that wants one, thousandths of a GPU, rounded down.
+    #[must_use]
+    pub fn slice_milli(&self) -> i64 {
+        1_000 / i64::from(self.slices.max(1))
     }
 }
 
@@ -200,6 +224,21 @@ pub struct FailureSettings {
     /// From a node's being found `NotReady` to its being given back, with another launched in its place; `None`: nobody
     /// does that.
     pub repair: Option<Span>,
+    /// From a node's failure to its working again; `None`: it never does.
+    pub recovery: Option<Span>,
+}
+
+/// How containers crash, and how long the kubelet waits before it starts one again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CrashSettings {
+    /// The mean time from a replica's being ready to its crash, which is memoryless, seconds.
+    pub mtbf: Option<Law>,
+    /// How many replicas crash besides, and when, ascending.
+    pub at: Vec<(Span, u32)>,
+    /// The wait before the second start of several in a row; each is twice as long as the one before.
+    pub back_off: Span,
+    /// The longest wait. After twice that without a crash it begins anew.
+    pub max_back_off: Span,
 }
 
 scaletwin_core::names! {
@@ -267,6 +306,14 @@ pub struct DeploymentSettings {
     pub pool: Option<String>,
     /// The node pools of its cluster that its replicas may not run in, by their labels and taints.
     pub barred: Vec<String>,
+    /// What has to hold of where its replicas are, with regard to others. Targets are the places of deployments.
+    pub terms: PodTerms,
+    /// Which of the nodes that they may get they would rather have.
+    pub preferences: Preferences,
+    /// How important its replicas are to the scheduler; the higher goes first.
+    pub priority: i32,
+    /// Whether they may take the room of those of lower priority.
+    pub preempts: bool,
     /// The largest share of its replicas that may be on spot nodes; `None`: all.
     pub max_spot_share: Option<f64>,
     /// Its role.
@@ -285,6 +332,8 @@ pub struct DeploymentSettings {
     pub readiness: Readiness,
     /// How long a replica that is deleted may finish its requests.
     pub grace: Span,
+    /// How its containers crash; `None`: they do not.
+    pub crashes: Option<CrashSettings>,
     /// How many of its replicas evictions leave; `None`: they leave none.
     pub disruption_budget: Option<DisruptionBudget>,
     /// How rollouts go.

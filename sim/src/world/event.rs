@@ -76,6 +76,31 @@ pub enum Event {
     EjectionOver(ReplicaId),
     /// The pods of a node that has failed have been tolerated there for long enough.
     NodeTolerated(NodeId),
+    /// The nodes of zones that do not answer are looked at again.
+    JudgeZones,
+    /// A node that has failed works again.
+    NodeReturns(NodeId),
+    /// Containers of a deployment crash as planned.
+    Crashes {
+        /// The place of the deployment.
+        deployment: u32,
+        /// Which of the crashes.
+        step: u32,
+    },
+    /// The container of a replica crashes.
+    Crash {
+        /// The replica.
+        replica: ReplicaId,
+        /// How often it had been started again when that was planned.
+        restart: u32,
+    },
+    /// The container of a replica is started again.
+    ContainerStarts {
+        /// The replica.
+        replica: ReplicaId,
+        /// How often it has been started again then.
+        restart: u32,
+    },
     /// A node that has failed is given back, with another launched in its place.
     NodeRepaired(NodeId),
     /// A node is launched in the place of one that failed.

@@ -16,9 +16,6 @@ use crate::cluster::entities::{NodeId, ReplicaId};
 use crate::cluster::settings::{Detection, Lost};
 use crate::engine::{Calendar, Phase};
 
-/// From one node of a zone that is tainted `NoExecute` to the next: `--node-eviction-rate` of 0.1 a second, one at a time.
-const BETWEEN_TAINTS: Span = Span::from_secs(10);
-
 impl World {
     /// Plans the failure of a node that is ready now.
     pub(super) fn plan_failure(
@@ -30,7 +27,12 @@ impl World {
     ) {
         let failures = self.fleet.pool(pool).1.failures.as_ref();
         let Some(mtbf) = failures.and_then(|failures| failures.mtbf.as_ref()) else { return };
-        let seconds = mtbf.draw(&mut self.luck.failure[pool].entity(u64::from(ordinal)));
+        // Above the draws that choose among nodes, which number their instants in the upper half.
+        let life = match self.fleet.returns_of(node) {
+            0 => u64::from(ordinal),
+            returns => 1 << 63 | u64::from(returns) << 32 | u64::from(ordinal),
+        };
+        let seconds = mtbf.draw(&mut self.luck.failure[pool].entity(life));
         let life = Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
         calendar.at(calendar.now().saturating_add(life), Phase::Fail, Event::NodeFails(node));
     }
@@ -140,7 +142,11 @@ impl World {
             calendar.soon(Phase::Place, Event::Lifecycle);
             return gone.map_err(|why| WorldError::Node { at: now, why });
         }
-        self.forget_node(node, calendar);
+        match self.failures_of(node).is_some_and(|failures| failures.recovery.is_some()) {
+            true => self.stop_downloads_of(node, calendar),
+            false => self.forget_node(node, calendar),
+        }
+        self.plan_return(node, calendar);
         for id in self.fleet.replicas_on(&name).unwrap_or_default() {
             self.end_start(id);
             if let Some(slot) = self.state.replicas.slot_of(id) {
@@ -200,9 +206,8 @@ impl World {
     /// The gateway takes a replica out that does not answer its probes.
     pub(super) fn replica_is_unhealthy(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let Some(slot) = self.state.replicas.slot_of(id) else { return };
-        if let Engine::Halted(halted) = &mut self.state.replicas.at(slot).engine {
-            halted.out = true;
-        }
+        let Engine::Halted(halted) = &mut self.state.replicas.at(slot).engine else { return };
+        halted.out = true;
         self.stop_routing_to(slot, calendar.now());
     }
 
@@ -267,15 +272,18 @@ impl World {
     /// The cluster has missed a node's heartbeats for long enough: its replicas are endpoints no more.
     pub(super) fn node_is_found_unready(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
+        let grace = self.detection_of(node).grace_period;
+        let silent = self.fleet.failed_at(node).is_some_and(|at| at.saturating_add(grace) <= now);
+        if !silent {
+            return;
+        }
         let Some(name) = self.fleet.node_unready(node, now) else { return };
         for id in self.fleet.replicas_on(&name).unwrap_or_default() {
             if let Some(slot) = self.state.replicas.slot_of(id) {
                 self.stop_routing_to(slot, now);
             }
         }
-        let tainted = self.taint(node, now);
-        let toleration = self.detection_of(node).toleration;
-        calendar.at(tainted.saturating_add(toleration), Phase::Fail, Event::NodeTolerated(node));
+        self.taint_later(node, calendar);
         let pool = self.fleet.place_of_node(node).map(|(pool, _)| pool);
         let failures = pool.and_then(|pool| self.fleet.pool(pool).1.failures.as_ref());
         if let Some(repair) = failures.and_then(|failures| failures.repair) {
@@ -284,19 +292,11 @@ impl World {
         calendar.soon(Phase::Place, Event::Lifecycle);
     }
 
-    /// When a node that is found unready is tainted, from which on its pods are tolerated there: one after another in a zone.
-    fn taint(&mut self, node: NodeId, now: Time) -> Time {
-        let Some((pool, _)) = self.fleet.place_of_node(node) else { return now };
-        let (cluster, settings) = self.fleet.pool(pool);
-        let next = self.state.next_taints.entry(format!("{cluster}/{}", settings.zone)).or_insert(now);
-        let at = now.max(*next);
-        *next = at.saturating_add(BETWEEN_TAINTS);
-        at
-    }
-
     /// The pods of a failed node are deleted, and others are created for them.
     pub(super) fn node_was_tolerated(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
-        let Some(name) = self.fleet.node_name(node) else { return };
+        let (now, toleration) = (calendar.now(), self.detection_of(node).toleration);
+        let over = self.state.evictions.tainted(node).is_some_and(|at| at.saturating_add(toleration) <= now);
+        let Some(name) = self.fleet.node_name(node).filter(|_| over) else { return };
         for id in self.fleet.replicas_on(&name).unwrap_or_default() {
             self.fleet.evict(id, calendar.now());
             self.kill_replica(id, calendar);
@@ -314,6 +314,11 @@ impl World {
             return Ok(());
         };
         let at = calendar.now();
+        let unready = self.fleet.unready_since(node);
+        let repair = self.failures_of(node).and_then(|failures| failures.repair);
+        if unready.zip(repair).is_none_or(|(unready, repair)| unready.saturating_add(repair) > at) {
+            return Ok(());
+        }
         self.delete_node(&name, calendar).map_err(|why| WorldError::Node { at, why })?;
         let pool = u32::try_from(pool).expect("pools are few");
         self.node_is_launched_again(pool, calendar);

@@ -29,6 +29,7 @@ impl World {
             (deployments, cost.filter(|_| priced))
         });
         let services = services.collect();
+        let cross_zone = (0..self.settings.services.len()).map(|service| self.cross_zone(service)).collect();
         let node_pools: Vec<NodePoolSummary> =
             (0..self.fleet.accounts().len()).map(|place| self.pool_summary(place, now)).collect();
         let total: Option<f64> = node_pools.iter().map(|pool| pool.cost_usd).sum();
@@ -37,6 +38,7 @@ impl World {
         let held: f64 = (0..self.settings.deployments.len()).map(|place| self.held_cost(place, now)).sum();
         FleetFigures {
             services,
+            cross_zone,
             node_pools,
             cost: total.filter(|_| priced).map(|total| (total, (total - held).max(0.0))),
             not_modelled: self.not_modelled(priced, energy_kwh.is_some()),
@@ -92,6 +94,8 @@ impl World {
             scale_downs: meter.scale_downs,
             scale_up_latency_seconds: LatencySummary::of(&meter.scale_up_latency, 1e9, 0),
             preemptions: batches.then_some(meter.preemptions),
+            restarts: model.settings.crashes.as_ref().map(|_| meter.restarts),
+            replicas_preempted: self.fleet.has_priorities().then_some(meter.preempted),
             elasticity: self.elasticity(place, now),
             cost_usd: priced.then(|| self.held_cost(place, now)),
         }

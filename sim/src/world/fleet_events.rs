@@ -29,6 +29,11 @@ impl World {
                     self.replica_is_bound(replica, deployment, calendar)
                 }
                 Change::Deleted { replica, .. } => self.replica_is_deleted(replica, calendar),
+                Change::Preempted { replica, deployment } => {
+                    self.state.deployments[deployment].preempted += u64::from(self.state.measuring);
+                    self.replica_is_deleted(replica, calendar);
+                    calendar.soon(Phase::Place, Event::Lifecycle);
+                }
                 Change::Pending => pending = true,
             }
         }
@@ -46,6 +51,20 @@ impl World {
         if self.fleet.has_failed(id) {
             return;
         }
+        let serving = self.serving(id, deployment, now);
+        self.state.replicas.insert(serving);
+        self.plan_scrapes_of(id, calendar);
+        let settings = &self.settings.deployments[deployment].settings;
+        let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
+        if i64::from(ordinal) < i64::from(settings.replicas) && now == Time::ZERO {
+            self.note_started(id, deployment);
+            return self.will_be_ready(id, now, calendar);
+        }
+        self.begin_container(id, deployment, calendar);
+    }
+
+    /// A replica that does nothing yet. Its container runs from now on.
+    pub(super) fn serving(&self, id: ReplicaId, deployment: usize, now: Time) -> Serving {
         let model = &self.settings.deployments[deployment];
         let engine = match &model.engine {
             EngineSettings::Continuous { config, .. } => {
@@ -58,16 +77,14 @@ impl World {
                 Engine::Dynamic(Box::new(DynamicReplica::new(config.clone())))
             }
         };
-        let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
-        let first = i64::from(ordinal) < i64::from(model.settings.replicas) && now == Time::ZERO;
-        let staged = !first && model.settings.start_up.is_some();
-        self.state.replicas.insert(Serving {
+        Serving {
             id,
-            ordinal,
+            ordinal: self.fleet.replica(id).map_or(0, |replica| replica.ordinal),
             deployment: u32::try_from(deployment).expect("deployments are few"),
             engine,
-            started: if staged { Time::NEVER } else { now },
+            started: now,
             ready: false,
+            ready_at: None,
             draining: false,
             outstanding: 0,
             due: None,
@@ -77,30 +94,49 @@ impl World {
             busy_before: 0,
             cpu_before: 0,
             preemptions_before: 0,
-        });
-        self.plan_scrapes_of(id, calendar);
-        if first {
-            self.note_started(id, deployment);
         }
+    }
+
+    /// The container of a replica starts: it goes through the stages of its start, or takes its time.
+    pub(super) fn begin_container(
+        &mut self,
+        id: ReplicaId,
+        deployment: usize,
+        calendar: &mut Calendar<Event>,
+    ) {
+        let now = calendar.now();
+        if self.state.replicas.slot_of(id).is_none() {
+            let serving = self.serving(id, deployment, now);
+            self.state.replicas.insert(serving);
+            self.plan_scrapes_of(id, calendar);
+        }
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        let settings = &self.settings.deployments[deployment].settings;
+        let staged = settings.start_up.is_some();
+        let serving = self.state.replicas.at(slot);
+        serving.started = if staged { Time::NEVER } else { now };
         if staged {
             return self.begin_start(id, deployment, calendar);
         }
-        let settings = &self.settings.deployments[deployment].settings;
         let luck = self.luck.cold_start[deployment];
-        let start = settings.cold_start.draw(&mut luck.entity(u64::from(ordinal)));
-        let start = if first {
-            Span::ZERO
-        } else {
-            Span::from_secs_f64(start).map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
-        };
-        let found = if first { Span::ZERO } else { settings.readiness.found_after(start) };
-        calendar.at(now.saturating_add(found), Phase::Complete, Event::ReplicaReady(id));
+        let start = settings.cold_start.draw(&mut luck.entity(u64::from(serving.ordinal)));
+        let start = Span::from_secs_f64(start).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
+        let found = settings.readiness.found_after(start);
+        self.will_be_ready(id, now.saturating_add(found), calendar);
+    }
+
+    /// A replica takes requests from `at` on, unless it is gone or begins anew before.
+    pub(super) fn will_be_ready(&mut self, id: ReplicaId, at: Time, calendar: &mut Calendar<Event>) {
+        let Some(slot) = self.state.replicas.slot_of(id) else { return };
+        self.state.replicas.at(slot).ready_at = Some(at);
+        calendar.at(at, Phase::Complete, Event::ReplicaReady(id));
     }
 
     /// A replica takes requests, unless it is gone.
     pub(super) fn replica_is_ready(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
-        if !self.fleet.replica_ready(id, now) {
+        let due = self.state.replicas.get(id).is_some_and(|serving| serving.ready_at == Some(now));
+        if !due || !self.fleet.replica_ready(id, now) {
             return;
         }
         let Some(slot) = self.state.replicas.slot_of(id) else { return };
@@ -109,12 +145,14 @@ impl World {
         let deployment = serving.deployment as usize;
         let service = self.settings.deployments[deployment].settings.service;
         self.state.last_progress = now;
-        if let Some(replica) = self.fleet.replica(id) {
+        let spans = self.end_start(id);
+        if self.has_restarted(id) {
+            self.state.deployments[deployment].note_back(now);
+        } else if let Some(replica) = self.fleet.replica(id) {
             self.state.deployments[deployment].note_ready(now, replica.created, replica.bound.unwrap_or(now));
+            spans.iter().for_each(|spans| self.state.deployments[deployment].stages.add(spans));
         }
-        if let Some(spans) = self.end_start(id) {
-            self.state.deployments[deployment].stages.add(&spans);
-        }
+        self.plan_crash(id, deployment, calendar);
         let member = self.member(slot);
         self.state.services[service].router.add(&member);
         self.judge_deployments(service);
@@ -135,8 +173,7 @@ impl World {
     pub(super) fn replica_is_deleted(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let Some(slot) = self.state.replicas.slot_of(id) else {
-            self.fleet.remove_replica(id, now);
-            return;
+            return self.forget_replica(id, now);
         };
         let serving = self.state.replicas.at(slot);
         serving.draining = true;
@@ -167,7 +204,7 @@ impl World {
         let now = calendar.now();
         let Some(slot) = self.state.replicas.slot_of(id) else {
             // One that never started, on a node that has failed.
-            return self.fleet.remove_replica(id, now);
+            return self.forget_replica(id, now);
         };
         self.stop_routing_to(slot, now);
         for (request, outputs) in self.take_requests_of(slot, calendar) {
@@ -205,16 +242,28 @@ impl World {
         let now = calendar.now();
         let id = self.state.replicas.at(slot).id;
         self.end_series(id, now);
+        self.end_process(slot, calendar);
+        self.end_start(id);
+        self.forget_replica(id, now);
+        calendar.soon(Phase::Place, Event::Lifecycle);
+    }
+
+    /// The process of a replica without requests has ended.
+    pub(super) fn end_process(&mut self, slot: u32, calendar: &mut Calendar<Event>) -> Serving {
         let serving = self.state.replicas.remove(slot);
         assert_eq!(serving.outstanding, 0, "a replica goes without requests");
         serving.engine.check();
-        self.end_start(serving.id);
         if let Some((_, ticket)) = serving.due {
             calendar.cancel(ticket, Phase::Complete);
         }
-        self.note_departure(&serving, now);
-        self.fleet.remove_replica(serving.id, now);
-        calendar.soon(Phase::Place, Event::Lifecycle);
+        self.note_departure(&serving, calendar.now());
+        serving
+    }
+
+    /// A replica is gone.
+    fn forget_replica(&mut self, id: ReplicaId, now: Time) {
+        self.fleet.remove_replica(id, now);
+        self.state.back_offs.remove(&id);
     }
 
     /// A node takes pods.
@@ -222,6 +271,7 @@ impl World {
         if self.fleet.node_ready(node, calendar.now()) {
             self.state.last_progress = calendar.now();
             self.replacement_is_ready(node, calendar);
+            self.judge_zones(calendar);
             calendar.soon(Phase::Place, Event::Lifecycle);
             if let Some((pool, ordinal)) = self.fleet.place_of_node(node) {
                 self.plan_reclaim(node, pool, ordinal, calendar);
@@ -263,7 +313,13 @@ impl World {
         let node = self.fleet.delete_node(name, calendar.now())?;
         self.state.recorder.node_deleted(node.0, calendar.now());
         self.forget_node(node, calendar);
+        self.state.evictions.forget(node);
+        self.judge_zones(calendar);
         self.replacements_without();
+        if self.fleet.has_terms() {
+            // A place less is counted, so that others may have room for one more.
+            calendar.soon(Phase::Place, Event::Lifecycle);
+        }
         Ok(())
     }
 }

@@ -177,6 +177,7 @@ impl World {
         router.given(slot, &ask);
         self.state.services[service].front.leaves_flow(FlowOutcome::Dispatched);
         self.state.requests.at(place).offered = now;
+        self.count_request(service, slot, place);
         self.state.replicas.at(slot).outstanding += 1;
         let taken = match &self.state.replicas.at(slot).engine {
             Engine::Continuous(_) => self.offer_to_batcher(slot, place, now),
@@ -231,6 +232,9 @@ impl World {
             // The server knows the request since it was offered to it.
             let finished = request.finished(now, Outcome::Completed, outputs.unwrap_or(0));
             serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
+        }
+        if let Some(outputs) = outputs {
+            self.count_answer(slot, place, outputs);
         }
         let took = outputs.map(|_| now.since(self.state.requests.at(place).offered));
         self.state.services[service].router.ended(slot, took);

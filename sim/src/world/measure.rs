@@ -28,6 +28,8 @@ pub(super) struct DeploymentMeter {
     pub stages: StageMeter,
     pub(super) scale_up_latency: Histogram,
     pub(super) preemptions: u64,
+    pub(super) restarts: u64,
+    pub(super) preempted: u64,
 }
 
 impl DeploymentMeter {
@@ -45,6 +47,8 @@ impl DeploymentMeter {
             stages: StageMeter::default(),
             scale_up_latency: Histogram::default(),
             preemptions: 0,
+            restarts: 0,
+            preempted: 0,
         }
     }
 
@@ -125,9 +129,12 @@ impl World {
         let Some(place) = self.fleet.pool_of_replica(serving.id) else { return };
         let cpu = serving.cpu_core_nanos(now, slots_of(&model.engine), &model.usage) - serving.cpu_before;
         self.state.cpu_used[place] += u128::from(cpu);
-        let Some(gpu) = &model.usage.gpu else { return };
-        let busy = serving.engine.busy_nanos(now, 1).0 - serving.busy_before;
-        self.state.gpu_busy[place] += busy * u128::from(gpu.gpus);
+        if model.usage.gpu.is_some() {
+            // A slice that works is a part of a GPU that works.
+            let busy = serving.engine.busy_nanos(now, 1).0 - serving.busy_before;
+            self.state.gpu_busy[place] +=
+                busy * u128::from(model.settings.requests.gpu_milli.unsigned_abs()) / 1_000;
+        }
     }
 
     // ---- scrapes ----
@@ -286,6 +293,7 @@ impl World {
         self.state.gpu_busy.iter_mut().for_each(|busy| *busy = 0);
         self.state.cpu_used.iter_mut().for_each(|used| *used = 0);
         self.state.deployments.iter_mut().for_each(|meter| meter.restart(now));
+        self.forget_crossings();
         self.state.recorder.decisions.begin_to_count();
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Serving {
     pub started: Time,
     /// Whether it takes requests.
     pub ready: bool,
+    /// From when on it will, once that is known.
+    pub ready_at: Option<Time>,
     /// Whether it is being deleted.
     pub draining: bool,
     /// Requests in it.

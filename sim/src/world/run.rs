@@ -171,6 +171,7 @@ impl Run {
         }
         world.plan_outages(calendar);
         for (place, model) in (0u32..).zip(&settings.deployments) {
+            world.plan_crashes(place, 0, calendar);
             for at in &model.settings.rollouts {
                 calendar.at(Time::ZERO + *at, Phase::Complete, Event::Rollout { deployment: place });
             }
@@ -322,6 +323,7 @@ impl State {
             serial: 0,
             population: TimeAverage::start(Time::ZERO, 0),
             front: FrontCounters::for_series(board.series()),
+            crossing: Default::default(),
         });
         let recorder = RecorderSettings {
             scenario: settings.name.clone(),
@@ -363,7 +365,8 @@ impl State {
             window_bill: 0.0,
             window_costs: Vec::new(),
             collections: Default::default(),
-            next_taints: Default::default(),
+            evictions: Default::default(),
+            back_offs: Default::default(),
             drains: Default::default(),
             replacements: Vec::new(),
             published: Default::default(),
@@ -408,6 +411,7 @@ impl World {
             provisioning: of_pools("provisioning"),
             reclaim: of_pools("reclaim"),
             failure: of_pools("failure"),
+            crash: of_targets("crash"),
             shock: of_pools("shock"),
             scrape: of_targets("scrape"),
         };

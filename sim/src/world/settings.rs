@@ -6,6 +6,7 @@ use scaletwin_core::units::{Civil, Span, Time};
 use scaletwin_hardware::step_time::StepTimeModel;
 use serde::Serialize;
 
+use super::cross_zone::CrossZone;
 use crate::cluster::routing::RoutingSettings;
 use crate::cluster::settings::{ClusterSettings, DeploymentSettings, Lost, Outage};
 use crate::scrape::exporter::LlmServer;
@@ -81,6 +82,8 @@ pub struct ServiceModel {
     pub health_check: Option<HealthCheck>,
     /// How its gateway ejects replicas that fail requests; `None`: it does not.
     pub outlier_detection: Option<OutlierDetection>,
+    /// What traffic between zones costs; `None`: nothing, and it is not counted.
+    pub cross_zone: Option<CrossZone>,
     /// Requests that may wait before the replicas; `None`: any number.
     pub queue: Option<u32>,
     /// Whether its engines produce tokens.

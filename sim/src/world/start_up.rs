@@ -70,6 +70,8 @@ struct Starting {
     spans: [Span; NAMES.len()],
     /// Whether it wakes a server that slept on its node.
     wakes: bool,
+    /// When its stage ends, if that is known.
+    due: Option<Time>,
 }
 
 /// All starts under way, and what nodes have.
@@ -136,8 +138,11 @@ fn weights_name(artifact: &Artifact) -> String {
     format!("weights {}", artifact.name)
 }
 
+/// How the names of what is in a page cache begin.
+const PAGE_CACHE: &str = "page cache of ";
+
 fn loaded_name(artifact: &Artifact) -> String {
-    format!("page cache of weights {}", artifact.name)
+    format!("{PAGE_CACHE}weights {}", artifact.name)
 }
 
 fn compiled_name(model: &DeploymentModel) -> String {
@@ -170,9 +175,9 @@ impl World {
         };
         let mut spans = [Span::ZERO; NAMES.len()];
         spans[0] = now.since(created);
-        let wakes = self.wake(node, deployment);
-        let starting =
-            Starting { deployment, node, stage: Stage::Image, since: now, container: None, spans, wakes };
+        let wakes = !self.has_restarted(id) && self.wake(node, deployment);
+        let (stage, container, due) = (Stage::Image, None, None);
+        let starting = Starting { deployment, node, stage, since: now, container, spans, wakes, due };
         self.state.start_ups.starting.insert(id, starting);
         self.go_on(id, calendar);
     }
@@ -199,7 +204,11 @@ impl World {
                 Need::Nothing => {}
                 Need::Time(span) if span.is_zero() => {}
                 Need::Time(span) => {
-                    calendar.at(now.saturating_add(span), Phase::Complete, Event::StageOver(id));
+                    let at = now.saturating_add(span);
+                    calendar.at(at, Phase::Complete, Event::StageOver(id));
+                    if let Some(starting) = self.state.start_ups.starting.get_mut(&id) {
+                        starting.due = Some(at);
+                    }
                     return;
                 }
                 Need::Artifact { number, bytes, peer } => {
@@ -320,12 +329,14 @@ impl World {
         let readiness = self.settings.deployments[starting.deployment].settings.readiness;
         let found = container.saturating_add(readiness.found_after(now.since(container)));
         starting.spans[NAMES.len() - 1] = found.since(now);
-        calendar.at(found, Phase::Complete, Event::ReplicaReady(id));
+        self.will_be_ready(id, found, calendar);
     }
 
-    /// A stage is over, unless its replica is gone.
+    /// A stage is over, unless its replica is gone or has begun anew.
     pub(super) fn stage_is_over(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
-        if self.state.start_ups.starting.contains_key(&id) && self.next_stage(id, calendar) {
+        let now = calendar.now();
+        let starting = self.state.start_ups.starting.get(&id);
+        if starting.is_some_and(|starting| starting.due == Some(now)) && self.next_stage(id, calendar) {
             self.go_on(id, calendar);
         }
     }
@@ -478,11 +489,28 @@ impl World {
         }
     }
 
-    /// A node is gone, with all that it had. What it was sending comes from elsewhere, from the beginning.
+    /// A node is gone, with all that it had.
     pub(super) fn forget_node(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
         let state = &mut self.state.start_ups;
         state.kept.remove(&node);
         state.asleep.remove(&node);
+        self.stop_downloads_of(node, calendar);
+    }
+
+    /// A node that failed has started again: what it had in its memory is gone.
+    pub(super) fn forget_memory_of(&mut self, node: NodeId) {
+        let cached = |name: &str| name.starts_with(PAGE_CACHE);
+        let names = self.artifacts.names.iter().filter(|(name, _)| cached(name));
+        let numbers: BTreeSet<u32> = names.map(|(_, number)| *number).collect();
+        self.state.start_ups.asleep.remove(&node);
+        if let Some(kept) = self.state.start_ups.kept.get_mut(&node) {
+            kept.retain(|artifact| !numbers.contains(artifact));
+        }
+    }
+
+    /// A node gets and sends nothing any more. What it was sending comes from elsewhere, from the beginning.
+    pub(super) fn stop_downloads_of(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
+        let state = &mut self.state.start_ups;
         state.fetching.retain(|(of, _)| *of != node);
         state.sending.retain(|_, (to, _)| *to != node);
         state.transfers.cancel(calendar.now(), node);

@@ -197,7 +197,7 @@ mod tests {
             name: "",
             target: "t",
             since: Time::ZERO,
-            shape: Shape { requests, pool: None, barred: &[] },
+            shape: Shape { requests, pool: None, barred: &[], tied: None },
         };
         let node = Resources { cpu_milli: cpu * 1_000, memory_bytes: memory << 30, gpu_milli: 0 };
         Expansion { group, node, price_usd_per_hour: None, nodes, pods: vec![pod; pods] }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use scaletwin_core::control::{NodeView, Offer};
+use scaletwin_core::control::{NodeView, Offer, PodTerms};
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::limits::total;
 use super::spec::CaSettings;
-use crate::kubernetes::placement::{Budgets, Pod, Room, Rooms};
+use crate::kubernetes::placement::{Budgets, Pod, Rooms};
 
 /// What a planner remembers of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,21 +56,18 @@ impl Unneeded {
     pub(super) fn update(
         &mut self,
         nodes: &[&NodeView],
+        terms: &[PodTerms],
         deletions: &Deletions,
         settings: &CaSettings,
         now: Time,
     ) {
         let there = |name: &String| nodes.iter().any(|node| node.name == *name);
         self.unremovable.retain(|name, until| *until > now && there(name));
-        let open: Vec<&NodeView> = nodes
-            .iter()
-            .filter(|node| {
-                let stays = !node.cordoned || node.unready_since.is_some();
-                node.ready_since.is_some() && stays && !deletions.contains_key(&node.name)
-            })
-            .copied()
-            .collect();
-        let mut rooms = Rooms(open.iter().map(|node| Room::of(node)).collect());
+        let (open, others): (Vec<&NodeView>, Vec<&NodeView>) = nodes.iter().copied().partition(|node| {
+            let stays = !node.cordoned || node.unready_since.is_some();
+            node.ready_since.is_some() && stays && !deletions.contains_key(&node.name)
+        });
+        let mut rooms = Rooms::new(open.clone(), others, terms);
         let mut budgets = Budgets::of(nodes);
         let mut removable: BTreeMap<String, Time> = BTreeMap::new();
         let mut with_pods = 0;

@@ -1,14 +1,14 @@
 //! What to add for pods that find no node: `core/scaleup/orchestrator`.
 
-use scaletwin_core::control::{NodeView, Offer, Resources};
+use scaletwin_core::control::{Census, NodeView, Offer, PodTerms};
 use scaletwin_core::random::Draws;
 use scaletwin_core::units::{Span, Time};
 
-use super::estimator::{PodGroup, equivalence_groups, estimate};
+use super::estimator::{Around, PodGroup, equivalence_groups, estimate};
 use super::expander::Expansion;
 use super::limits::{Limits, total};
 use super::spec::CaSettings;
-use crate::kubernetes::placement::{Pod, Room, Rooms};
+use crate::kubernetes::placement::{Pod, Rooms};
 
 /// How old the oldest pod has to be before anything is added: `unschedulablePodTimeBuffer`.
 const BUFFER: Span = Span::from_secs(2);
@@ -22,22 +22,27 @@ pub(super) struct Growth<'s, 'a> {
     pub nodes: &'s [&'a NodeView],
     /// The groups that may be grown: not backed off.
     pub groups: Vec<&'a Offer>,
+    /// Who is where, once the other pods have gone where there is room, if that matters.
+    pub census: Option<Census<'a>>,
 }
 
 /// Nodes to add, by group.
 pub(super) type Launches<'a> = Vec<(&'a str, u32)>;
 
-/// The pods that no node has room for, those on their way included.
+/// The pods that no node has room for, those on their way included; and who is where then, if that matters.
 pub(super) fn without_room<'a>(
     pods: Vec<Pod<'a>>,
     nodes: &[&'a NodeView],
+    terms: &'a [PodTerms],
     leaving: impl Fn(&str) -> bool,
-) -> Vec<Pod<'a>> {
-    let open = |node: &&&NodeView| !node.cordoned && !leaving(&node.name);
+) -> (Vec<Pod<'a>>, Option<Census<'a>>) {
+    let (open, closed): (Vec<&NodeView>, Vec<&NodeView>) =
+        nodes.iter().copied().partition(|node| !node.cordoned && !leaving(&node.name));
     let (there, coming): (Vec<&NodeView>, Vec<&NodeView>) =
-        nodes.iter().filter(open).copied().partition(|node| node.ready_since.is_some());
-    let mut rooms = Rooms(there.into_iter().chain(coming).map(Room::of).collect());
-    pods.into_iter().filter(|pod| !rooms.take(&pod.shape)).collect()
+        open.into_iter().partition(|node| node.ready_since.is_some());
+    let mut rooms = Rooms::new(there.into_iter().chain(coming).collect(), closed, terms);
+    let left = pods.into_iter().filter(|pod| !rooms.take(&pod.shape)).collect();
+    (left, rooms.census)
 }
 
 /// Whether all these pods came so lately that more may come.
@@ -73,14 +78,15 @@ impl<'a> Growth<'_, 'a> {
         if group.room == 0 || self.may_add(group) == 0 {
             return None;
         }
-        let fitting: Vec<PodGroup<'a>> = pods.iter().filter(|pods| helps(group, pods)).cloned().collect();
+        let fitting: Vec<PodGroup<'a>> =
+            pods.iter().filter(|pods| self.helps(group, pods)).cloned().collect();
         let room: u32 = self.similar(group, pods).iter().map(|group| group.room).fold(0, u32::saturating_add);
         let most = match self.settings.max_nodes_per_scaleup {
             0 => u32::MAX,
             most => most,
         };
         let limit = most.min(self.settings.limits.more_nodes(self.nodes.len())).min(room);
-        let found = estimate(&fitting, &group.allocatable, limit);
+        let found = estimate(&fitting, &group.allocatable, limit, self.around(group));
         (found.nodes > 0).then(|| Expansion {
             group: &group.pool,
             node: group.allocatable,
@@ -98,7 +104,7 @@ impl<'a> Growth<'_, 'a> {
         let alike = |other: &Offer| {
             (&other.instance_type, other.capacity_type, other.allocatable)
                 == (&group.instance_type, group.capacity_type, group.allocatable)
-                && pods.iter().all(|pods| !helps(group, pods) || helps(other, pods))
+                && pods.iter().all(|pods| !self.helps(group, pods) || self.helps(other, pods))
         };
         self.groups.iter().filter(|other| alike(other)).copied().collect()
     }
@@ -116,10 +122,20 @@ impl<'a> Growth<'_, 'a> {
         let grown = groups.into_iter().filter(|(_, _, added)| *added > 0);
         grown.map(|(group, _, added)| (group.pool.as_str(), added)).collect()
     }
-}
 
-/// Whether pods like these fit on an empty node of the group.
-fn helps(group: &Offer, pods: &PodGroup<'_>) -> bool {
-    let free: &Resources = &group.allocatable;
-    pods.first().is_some_and(|pod| pod.shape.fits(&group.pool, free))
+    fn around(&self, group: &'a Offer) -> Option<Around<'a>> {
+        let census = self.census.clone()?;
+        Some(Around { census, zone: &group.zone, pool: &group.pool })
+    }
+
+    /// Whether pods like these fit on an empty node of the group.
+    fn helps(&self, group: &'a Offer, pods: &PodGroup<'_>) -> bool {
+        let Some(pod) = pods.first() else { return false };
+        let around = self.around(group).filter(|_| pod.shape.tied.is_some());
+        pod.shape.fits(&group.pool, &group.allocatable)
+            && around.is_none_or(|mut around| {
+                let seat = around.add();
+                around.allows(pod, seat)
+            })
+    }
 }

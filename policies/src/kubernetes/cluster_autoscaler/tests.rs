@@ -23,6 +23,7 @@ fn pending(name: &str, since: u64, requests: Resources) -> PendingPod {
         cluster: "c".into(),
         pool: None,
         barred: Vec::new(),
+        tied: None,
         since: at(since),
         requests,
     }
@@ -34,6 +35,7 @@ fn node(name: &str, ready: bool, allocatable: Resources, pods: &[i64]) -> NodeVi
         target: TargetName::new("s/d"),
         pool: None,
         barred: Vec::new(),
+        tied: None,
         requests: size(*cpu, 0),
         disruptions_allowed: None,
         deleted: false,
@@ -109,7 +111,7 @@ fn drained(decision: &Decision) -> Vec<&str> {
 }
 
 fn view(nodes: Vec<NodeView>, pending: Vec<PendingPod>, offers: Vec<Offer>) -> NodesView {
-    NodesView { nodes, pending, offers }
+    NodesView { nodes, pending, offers, terms: Vec::new() }
 }
 
 #[test]
@@ -379,13 +381,12 @@ proptest! {
             gone.extend(drained(&decision).iter().map(ToString::to_string));
         }
         // Everything fits on what stays: not node by node only, but all together.
-        let mut rooms = crate::kubernetes::placement::Rooms(
-            nodes.iter().filter(|node| !gone.contains(&node.name)).map(crate::kubernetes::placement::Room::of).collect(),
-        );
+        let staying = nodes.iter().filter(|node| !gone.contains(&node.name)).collect();
+        let mut rooms = crate::kubernetes::placement::Rooms::new(staying, Vec::new(), &[]);
         let mut moving: Vec<Pod<'_>> = nodes.iter().filter(|node| gone.contains(&node.name)).flat_map(Pod::on).collect();
         moving.sort_by_key(|pod| gone.iter().position(|name| pod.name.starts_with(&format!("{name}-"))));
         let total: i64 = moving.iter().map(|pod| pod.shape.requests.cpu_milli).sum();
-        let free: i64 = rooms.0.iter().map(|room| room.free.cpu_milli).sum();
+        let free: i64 = rooms.rooms.iter().map(|room| room.free.cpu_milli).sum();
         prop_assert!(total <= free, "{total} on {free}");
         if gone.len() == 1 {
             prop_assert!(moving.iter().all(|pod| rooms.take(&pod.shape)));

@@ -53,7 +53,7 @@ impl<'a> Catalogue<'a> {
         let offers = types.iter().flat_map(move |place| &self.types[node_pool][*place].offers);
         offers.copied().filter(move |place| {
             let offer = self.offers[*place];
-            offer.capacity_type == capacity && within.allows(&offer.pool)
+            offer.capacity_type == capacity && within.allows(offer)
         })
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use scaletwin_core::control::{CapacityType, NodeView, NodesView};
+use scaletwin_core::control::{CapacityType, NodeView, NodesView, PodTerms};
 use scaletwin_core::units::Time;
 
 use super::catalogue::{Catalogue, PREFERENCE};
 use super::consolidation::Candidate;
 use super::scheduler::{self, Schedule};
 use super::spec::{Labels, NodePoolSettings, PoolLimits};
-use crate::kubernetes::placement::{Pod, Room, Rooms, nodes_of, waiting_for};
+use crate::kubernetes::placement::{Pod, Rooms, nodes_of, waiting_for};
 
 /// A cluster at an instant.
 pub(super) struct Cluster<'a> {
@@ -23,6 +23,8 @@ pub(super) struct Cluster<'a> {
     /// The pods without a node.
     pub waiting: Vec<Pod<'a>>,
     pub catalogue: Catalogue<'a>,
+    /// What has to hold of where the pods of all targets are.
+    pub terms: &'a [PodTerms],
     /// The nodes of NodePools that are there and stay.
     pub all: Vec<Candidate<'a>>,
 }
@@ -50,6 +52,7 @@ impl<'a> Cluster<'a> {
             leaving,
             waiting: waiting_for(view, name),
             catalogue: Catalogue::new(offers, node_pools, now),
+            terms: &view.terms,
             all: Vec::new(),
         };
         let owned = cluster.nodes.iter().filter_map(|node| Some((*node, cluster.owner(node)?)));
@@ -85,10 +88,18 @@ impl<'a> Cluster<'a> {
 
     /// The room on nodes that stay, besides those named: ready ones first, then by name.
     pub(super) fn rooms(&self, without: &[&str]) -> Rooms<'a> {
-        let open = |node: &&&NodeView| !self.leaves(node) && !without.contains(&node.name.as_str());
-        let mut nodes: Vec<&'a NodeView> = self.nodes.iter().filter(open).copied().collect();
+        let named = |node: &&&NodeView| !without.contains(&node.name.as_str());
+        let (mut nodes, others): (Vec<&'a NodeView>, Vec<&'a NodeView>) =
+            self.nodes.iter().filter(named).copied().partition(|node| !self.leaves(node));
         nodes.sort_by(|a, b| a.ready_since.is_none().cmp(&b.ready_since.is_none()).then(a.name.cmp(&b.name)));
-        Rooms(nodes.into_iter().map(Room::of).collect())
+        let mut rooms = Rooms::new(nodes, others, self.terms);
+        if let Some(census) = &mut rooms.census {
+            // To Karpenter every zone that it could launch in counts for a spread, and so does a node that is not there yet.
+            for offer in &self.catalogue.offers {
+                census.add_node(&offer.zone, &offer.pool);
+            }
+        }
+        rooms
     }
 
     pub(super) fn schedule(&self, rooms: Rooms<'a>, pods: Vec<Pod<'a>>) -> Schedule<'a> {

@@ -99,7 +99,7 @@ impl<'a> Cluster<'a> {
         let moving: Vec<Pod<'a>> = leaving.flat_map(|node| Pod::on(node)).collect();
         let pods = self.waiting.iter().copied().chain(moving.iter().copied()).collect();
         let rooms = self.rooms(names);
-        let ready: Vec<bool> = rooms.0.iter().map(|room| room.node.ready_since.is_some()).collect();
+        let ready: Vec<bool> = rooms.rooms.iter().map(|room| room.node.ready_since.is_some()).collect();
         let found = self.schedule(rooms, pods);
         let moves: std::collections::BTreeSet<&str> = moving.iter().map(|pod| pod.name).collect();
         let settled =

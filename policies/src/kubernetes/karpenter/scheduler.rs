@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scaletwin_core::control::Resources;
+use scaletwin_core::control::{Resources, TopologyKey};
 
 use super::catalogue::Catalogue;
 use super::spec::PoolLimits;
@@ -24,6 +24,8 @@ pub struct Claim<'a> {
     pub requested: Resources,
     /// How many pods.
     pub pods: usize,
+    /// Its number in the census, once it is in a zone.
+    seat: Option<usize>,
 }
 
 /// Where a pod would go.
@@ -51,7 +53,7 @@ pub struct Schedule<'a> {
 pub fn schedule<'a>(
     rooms: Rooms<'a>,
     mut pods: Vec<Pod<'a>>,
-    catalogue: &Catalogue<'_>,
+    catalogue: &Catalogue<'a>,
     remaining: Vec<PoolLimits>,
 ) -> Schedule<'a> {
     // By cores, then memory, then age, then name; GPUs do not count.
@@ -84,7 +86,7 @@ struct Known {
 type ShapeKey<'a> = (i64, i64, i64, Option<&'a str>, &'a [String]);
 
 struct Scheduler<'a, 'c> {
-    catalogue: &'c Catalogue<'c>,
+    catalogue: &'c Catalogue<'a>,
     remaining: Vec<PoolLimits>,
     rooms: Rooms<'a>,
     claims: Vec<Claim<'a>>,
@@ -96,6 +98,9 @@ struct Scheduler<'a, 'c> {
 
 impl<'a> Scheduler<'a, '_> {
     fn place(&mut self, shape: &Shape<'a>) -> Spot {
+        if let (Some(target), true) = (shape.tied, self.rooms.census.is_some()) {
+            return self.place_tied(shape, target);
+        }
         let Resources { cpu_milli, memory_bytes, gpu_milli } = shape.requests;
         let next = self.memory.len();
         let known = *self
@@ -114,10 +119,9 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn in_room(&mut self, shape: &Shape<'a>, known: usize) -> Option<usize> {
-        let rooms = &mut self.rooms.0;
-        let from = self.memory[known].rooms;
-        let found = (from..rooms.len()).find(|place| rooms[*place].take(shape));
-        self.memory[known].rooms = found.unwrap_or(rooms.len());
+        let (from, all) = (self.memory[known].rooms, self.rooms.rooms.len());
+        let found = (from..all).find(|place| self.rooms.take_at(*place, shape));
+        self.memory[known].rooms = found.unwrap_or(all);
         found
     }
 
@@ -144,26 +148,97 @@ impl<'a> Scheduler<'a, '_> {
             return None;
         }
         for node_pool in 0..self.catalogue.types.len() {
-            let types = &self.catalogue.types[node_pool];
-            let allowed = |place: &usize| self.remaining[node_pool].has(&types[*place].allocatable);
-            let mut claim = Claim {
-                node_pool,
-                types: (0..types.len()).filter(allowed).collect(),
-                within: Within::default(),
-                requested: Resources::default(),
-                pods: 0,
-            };
+            let mut claim = self.empty_claim(node_pool);
             if claim.add(shape, self.catalogue) {
-                let most = claim.types.iter().map(|place| types[*place].allocatable);
-                self.remaining[node_pool].take(&most.reduce(largest).unwrap_or_default());
-                let place = self.claims.len();
-                self.order.insert((1, place));
-                self.claims.push(claim);
-                return Some(place);
+                return Some(self.plan(claim));
             }
         }
         self.memory[known].hopeless = true;
         None
+    }
+
+    /// A node of a NodePool, of any type within its limits.
+    fn empty_claim(&self, node_pool: usize) -> Claim<'a> {
+        let types = &self.catalogue.types[node_pool];
+        let allowed = |place: &usize| self.remaining[node_pool].has(&types[*place].allocatable);
+        Claim {
+            node_pool,
+            types: (0..types.len()).filter(allowed).collect(),
+            within: Within::default(),
+            requested: Resources::default(),
+            pods: 0,
+            seat: None,
+        }
+    }
+
+    /// A node with its first pod is planned. Its place.
+    fn plan(&mut self, claim: Claim<'a>) -> usize {
+        let types = &self.catalogue.types[claim.node_pool];
+        let most = claim.types.iter().map(|place| types[*place].allocatable);
+        self.remaining[claim.node_pool].take(&most.reduce(largest).unwrap_or_default());
+        let place = self.claims.len();
+        self.order.insert((1, place));
+        self.claims.push(claim);
+        place
+    }
+
+    // ---- pods whose place depends on others ----
+
+    /// Where a pod goes that terms are about. Nothing is remembered of what refused it: others may come.
+    fn place_tied(&mut self, shape: &Shape<'a>, target: usize) -> Spot {
+        if let Some(room) = (0..self.rooms.rooms.len()).find(|place| self.rooms.take_at(*place, shape)) {
+            return Spot::Room(room);
+        }
+        let order: Vec<(usize, usize)> = self.order.iter().copied().collect();
+        for (pods, place) in order {
+            if let Some(claim) = self.settled(self.claims[place].clone(), shape, target) {
+                self.claims[place] = claim;
+                self.order.remove(&(pods, place));
+                self.order.insert((pods + 1, place));
+                return Spot::Claim(place);
+            }
+        }
+        for node_pool in 0..self.catalogue.types.len() {
+            if let Some(claim) = self.settled(self.empty_claim(node_pool), shape, target) {
+                return Spot::Claim(self.plan(claim));
+            }
+        }
+        Spot::Nowhere
+    }
+
+    /// A planned node with one pod more, in the first zone where that may be: that with the fewest pods of its target.
+    fn settled(&mut self, claim: Claim<'a>, shape: &Shape<'a>, target: usize) -> Option<Claim<'a>> {
+        let census = self.rooms.census.as_mut()?;
+        let filter = census.filter(target);
+        if let Some(seat) = claim.seat {
+            let mut claim = Some(claim).filter(|_| census.allows(&filter, seat))?;
+            return claim.add(shape, self.catalogue).then(|| {
+                census.put(seat, target, true);
+                claim
+            });
+        }
+        let mut zones: Vec<(u32, &'a str, usize)> = Vec::new();
+        let offers = self.catalogue.offers.iter().filter(|offer| shape.may_use(&offer.pool));
+        let pools = offers.map(|offer| (offer.zone.as_str(), offer.pool.as_str()));
+        let mut known = BTreeSet::new();
+        for (zone, pool) in pools.filter(|(zone, _)| known.insert(*zone)) {
+            let seat = census.add_node(zone, pool);
+            zones.push((census.pods(seat, TopologyKey::Zone, target).staying, zone, seat));
+        }
+        zones.sort_unstable();
+        let mut found = None;
+        for (_, zone, seat) in zones {
+            let mut tried =
+                Claim { within: claim.within.clone().in_zone(zone), seat: Some(seat), ..claim.clone() };
+            let takes = found.is_none() && census.allows(&filter, seat) && tried.add(shape, self.catalogue);
+            if takes {
+                census.put(seat, target, true);
+                found = Some(tried);
+            } else {
+                census.set_open(seat, false);
+            }
+        }
+        found
     }
 }
 
@@ -173,10 +248,9 @@ impl<'a> Claim<'a> {
         let Some(within) = self.within.and(shape) else { return false };
         let requested = self.requested.plus(&shape.requests);
         let types = &catalogue.types[self.node_pool];
-        let bound = within != self.within;
+        let bound = within != self.within || within.zone().is_some();
         let fits = |place: &usize| {
-            let offered =
-                || types[*place].offers.iter().any(|offer| within.allows(&catalogue.offers[*offer].pool));
+            let offered = || types[*place].offers.iter().any(|offer| within.allows(catalogue.offers[*offer]));
             requested.fits(&types[*place].allocatable) && (!bound || offered())
         };
         let left: Vec<usize> = self.types.iter().copied().filter(fits).collect();

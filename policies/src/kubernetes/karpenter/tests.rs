@@ -23,6 +23,7 @@ fn pending(name: &str, since: u64, size: i64) -> PendingPod {
         cluster: "c".into(),
         pool: None,
         barred: Vec::new(),
+        tied: None,
         since: at(since),
         requests: cores(size),
     }
@@ -51,6 +52,7 @@ fn node(offer: &Offer, number: u32, pods: &[i64]) -> NodeView {
         target: TargetName::new("s/d"),
         pool: None,
         barred: Vec::new(),
+        tied: None,
         requests: cores(*size),
         disruptions_allowed: None,
         deleted: false,
@@ -102,7 +104,7 @@ fn decide(karpenter: &mut Karpenter, now: u64, cause: Cause, view: &NodesView) -
 }
 
 fn view(nodes: Vec<NodeView>, pending: Vec<PendingPod>, offers: Vec<Offer>) -> NodesView {
-    NodesView { nodes, pending, offers }
+    NodesView { nodes, pending, offers, terms: Vec::new() }
 }
 
 fn launched(decision: &Decision) -> Vec<(&str, u32)> {

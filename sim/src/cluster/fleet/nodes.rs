@@ -58,6 +58,7 @@ impl Fleet {
             reclaim: None,
             failed: None,
             unready: None,
+            returns: 0,
             free,
         };
         let node = self.world.spawn((node, InPool(entity))).id();
@@ -223,6 +224,42 @@ impl Fleet {
         let mut node = self.world.get_mut::<Node>(entity)?;
         node.unready = Some(now);
         Some(node.name.clone())
+    }
+
+    /// A node that had failed works again: its name, if it had.
+    pub fn node_returns(&mut self, id: NodeId) -> Option<String> {
+        let entity = self.index().nodes.get(&id).copied()?;
+        let mut node = self.world.get_mut::<Node>(entity).filter(|node| node.failed.is_some())?;
+        (node.failed, node.unready, node.returns) = (None, None, node.returns + 1);
+        Some(node.name.clone())
+    }
+
+    fn node(&self, id: NodeId) -> Option<&Node> {
+        self.world.get::<Node>(*self.index().nodes.get(&id)?)
+    }
+
+    /// How often a node has come back from a failure.
+    #[must_use]
+    pub fn returns_of(&self, id: NodeId) -> u32 {
+        self.node(id).map_or(0, |node| node.returns)
+    }
+
+    /// When a node failed, if it has.
+    #[must_use]
+    pub fn failed_at(&self, id: NodeId) -> Option<Time> {
+        self.node(id)?.failed
+    }
+
+    /// Since when the cluster knows that a node has failed.
+    #[must_use]
+    pub fn unready_since(&self, id: NodeId) -> Option<Time> {
+        self.node(id)?.unready
+    }
+
+    /// Whether a node answers, as far as the cluster knows; `None` if it has never been ready.
+    #[must_use]
+    pub fn answers(&self, id: NodeId) -> Option<bool> {
+        self.node(id).filter(|node| node.ready.is_some()).map(|node| node.unready.is_none())
     }
 
     /// Whether the node that a replica is on has failed.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use bevy_ecs::prelude::*;
 use scaletwin_core::control::{
     CapacityType, ConditionStatus, NodeView, NodesView, Offer, PendingPod, PlacedPod, PodPhase, PodView,
-    ReadyCondition, TargetName, TargetView,
+    ReadyCondition, TargetName, TargetView, TopologyKey, are_about,
 };
 use scaletwin_core::units::Time;
 
 use super::Fleet;
-use crate::cluster::entities::{Deployment, DeploymentReplicas, Node, OfDeployment, Replica, ReplicaId};
+use crate::cluster::entities::{
+    Deployment, DeploymentReplicas, Node, NodeId, OfDeployment, Replica, ReplicaId,
+};
 use crate::cluster::settings::DeploymentSettings;
 
 impl Fleet {
@@ -63,6 +65,7 @@ impl Fleet {
             nodes: index.nodes.values().filter_map(|entity| self.node_view(*entity, &allowed)).collect(),
             pending: self.pending_pods(),
             offers: (0..index.pools.len()).map(|pool| self.offer(pool)).collect(),
+            terms: self.settings().terms.clone(),
         }
     }
 
@@ -73,20 +76,12 @@ impl Fleet {
         let pods = self.replicas_at(entity).into_iter().filter_map(|id| {
             let entity = self.replica_entity(id)?;
             let place = self.world.get::<Deployment>(self.world.get::<OfDeployment>(entity)?.0)?.place;
-            Some(PlacedPod {
-                name: self.replica_name(id)?,
-                target: self.deployment(place).target.clone(),
-                pool: self.deployment(place).pool.clone(),
-                barred: self
-                    .barred(place, 1)
-                    .filter(|barred| *barred != pool.name)
-                    .map(str::to_owned)
-                    .collect(),
-                requests: self.world.get::<Replica>(entity)?.requests(self.deployment(place)),
-                disruptions_allowed: allowed[place],
-                deleted: self.world.get::<Replica>(entity)?.deleted.is_some(),
-            })
+            self.placed_pod(id, place, allowed[place], &pool.name)
         });
+        let coming = self
+            .nominated_to(node.id)
+            .into_iter()
+            .filter_map(|(id, place)| self.placed_pod(id, place, allowed[place], &pool.name));
         Some(NodeView {
             name: node.name.clone(),
             cluster: cluster.to_owned(),
@@ -100,14 +95,43 @@ impl Fleet {
             cordoned: node.cordoned || node.unready.is_some(),
             price_usd_per_hour: self.accounts[self.pool_of(entity)].price(),
             allocatable: pool.allocatable,
-            pods: pods.collect(),
+            pods: pods.chain(coming).collect(),
         })
     }
 
-    /// The pods without a node, oldest first.
+    /// A pod on a node of a pool, or one that will be.
+    fn placed_pod(&self, id: ReplicaId, place: usize, allowed: Option<u32>, pool: &str) -> Option<PlacedPod> {
+        let barred = self.barred(place, 1).filter(|barred| *barred != pool).map(str::to_owned);
+        let replica = self.replica(id)?;
+        Some(PlacedPod {
+            name: self.replica_name(id)?,
+            target: self.deployment(place).target.clone(),
+            pool: self.deployment(place).pool.clone(),
+            barred: barred.collect(),
+            requests: replica.requests(self.deployment(place)),
+            disruptions_allowed: allowed,
+            tied: self.tied(place),
+            deleted: replica.deleted.is_some(),
+        })
+    }
+
+    /// The replicas for which others have to go from a node, each with the place of its deployment.
+    fn nominated_to(&self, node: NodeId) -> Vec<(ReplicaId, usize)> {
+        if !self.has_priorities() {
+            return Vec::new();
+        }
+        let waits = |id: &ReplicaId| self.replica(*id).is_some_and(|replica| replica.nominated == Some(node));
+        let pending = self.index().pending.keys().copied().filter(waits);
+        pending.filter_map(|id| Some((id, self.deployment_of(id)?))).collect()
+    }
+
+    /// The pods without a node, oldest first, but for those whose room others are leaving.
     fn pending_pods(&self) -> Vec<PendingPod> {
         let mut before: BTreeMap<usize, usize> = BTreeMap::new();
         let pods = self.index().pending.iter().filter_map(|(id, entity)| {
+            if self.world.get::<Replica>(*entity)?.nominated.is_some() {
+                return None;
+            }
             let place = self.world.get::<Deployment>(self.world.get::<OfDeployment>(*entity)?.0)?.place;
             let ahead = before.entry(place).or_default();
             *ahead += 1;
@@ -136,6 +160,11 @@ impl Fleet {
         self.replicas_of(place).into_iter().filter(counts).count()
     }
 
+    /// The place of a deployment, if terms are about where its replicas are.
+    fn tied(&self, place: usize) -> Option<usize> {
+        are_about(&self.settings().terms, place).then_some(place)
+    }
+
     fn pending_pod(&self, id: ReplicaId, entity: Entity, place: usize, ahead: usize) -> Option<PendingPod> {
         let (settings, replica) = (self.deployment(place), self.world.get::<Replica>(entity)?);
         Some(PendingPod {
@@ -144,6 +173,7 @@ impl Fleet {
             cluster: self.clusters[settings.cluster?].clone(),
             pool: settings.pool.clone(),
             barred: self.barred(place, ahead).map(str::to_owned).collect(),
+            tied: self.tied(place),
             since: replica.created,
             requests: replica.requests(settings),
         })
@@ -166,7 +196,8 @@ impl Fleet {
         }
     }
 
-    /// Checks that what is free of each node is what its replicas leave, and that billed time is the sum of lifetimes.
+    /// Checks that what is free of each node is what its replicas leave, that replicas are apart that have to be, and that
+    /// billed time is the sum of lifetimes.
     ///
     /// # Panics
     /// When it is not.
@@ -193,6 +224,35 @@ impl Fleet {
         }
         for (account, living) in self.accounts.iter().zip(living) {
             account.check(now, living.into_iter());
+        }
+        self.check_apart();
+    }
+
+    /// Nobody moves once it is placed, so what was apart then stays apart.
+    fn check_apart(&self) {
+        let settings = self.settings();
+        let terms = settings.terms.iter().enumerate();
+        for (place, term) in
+            terms.flat_map(|(place, own)| own.anti_affinity.iter().map(move |term| (place, term)))
+        {
+            let where_of = |place: usize| {
+                let replicas = self.replicas_of(place).into_iter();
+                let placed = replicas.filter_map(|replica| Some((replica.id, self.node_of(replica.id)?)));
+                placed.filter_map(|(id, node)| {
+                    let pool = self.pool_of_replica(id)?;
+                    let (cluster, settings) = self.pool(pool);
+                    Some(match term.key {
+                        TopologyKey::Hostname => (id, format!("node {}", node.0)),
+                        TopologyKey::Zone => (id, format!("zone {} of {cluster}", settings.zone)),
+                    })
+                })
+            };
+            let mut taken: BTreeMap<String, Vec<ReplicaId>> = BTreeMap::new();
+            where_of(term.with).for_each(|(id, at)| taken.entry(at).or_default().push(id));
+            for (id, at) in where_of(place) {
+                let alone = taken.get(&at).is_none_or(|others| others.iter().all(|other| *other == id));
+                assert!(alone, "a replica of {} is not apart: {at}", settings.deployments[place].target);
+            }
         }
     }
 }

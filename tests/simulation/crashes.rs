@@ -1,0 +1,122 @@
+//! Containers that crash and nodes that come back, with answers known beforehand.
+
+use scaletwin_core::record::{Outcome, RunRecord};
+
+use crate::failures::{ONE, PROVISIONER, node_seconds, ready, scenario};
+use crate::running::{record, requests};
+use crate::scheduling::homes;
+
+fn crashing(replicas: u32, hours: u32, crashes: &str, client: &str) -> String {
+    format!(
+        "
+name: crashes
+duration: {hours}h
+end: cut
+services:
+  - name: one
+    queue: {{}}
+    deployments:
+      - {{name: main, replicas: {replicas}, cold_start: 5s, crashes: {crashes}, engine: {{kind: concurrency, limit: 50, service_time: 2s}}}}
+traffic: [{{name: all, until: 3000s, arrivals: {{constant: {{rate: 1/s}}}}, client: {client}}}]
+"
+    )
+}
+
+const FIVE: &str = "{at: [{at: 100s}, {at: 200s}, {at: 300s}, {at: 400s}, {at: 2000s}]}";
+
+fn restarts(record: &RunRecord) -> Option<u64> {
+    record.summary.services[0].deployments[0].restarts
+}
+
+#[test]
+fn a_container_starts_again_at_once_then_after_10_20_and_40_seconds() {
+    let record = record(&crashing(1, 1, FIVE, "{}"));
+    // Each start takes 5 s; 1560 s after the last one the waits are forgotten: 5 + 15 + 25 + 45 + 5 s without a replica.
+    let deployment = &record.summary.services[0].deployments[0];
+    assert!((deployment.replicas.mean - (1.0 - 95.0 / 3600.0)).abs() < 1e-9, "{}", deployment.replicas.mean);
+    assert_eq!((restarts(&record), deployment.cold_starts.count), (Some(5), 0));
+}
+
+#[test]
+fn what_a_container_was_serving_has_failed_and_is_tried_again() {
+    let (record, all) = requests(&crashing(1, 1, FIVE, "{}"));
+    // A request takes 2 s: when the replica crashes it is serving the one that came a second before.
+    let failed: Vec<f64> = all
+        .iter()
+        .filter(|(_, request)| request.outcome == Outcome::Failed)
+        .map(|(_, request)| request.ended.as_secs_f64())
+        .collect();
+    assert_eq!(failed, [100.0, 200.0, 300.0, 400.0, 2000.0]);
+    let counts = &record.summary.services[0].requests;
+    assert_eq!(counts.arrived, counts.completed + 5);
+    let (record, _) = requests(&crashing(1, 1, FIVE, "{retries: {max: 1}}"));
+    let counts = &record.summary.services[0].requests;
+    assert_eq!((counts.failed, counts.retries, counts.completed), (5, 5, 2999), "{counts:?}");
+}
+
+#[test]
+fn memoryless_crashes_come_at_their_rate() {
+    // 10 replicas for 20 hours at one an hour: 200, and the standard deviation is 14; waits take some seconds of each.
+    let found = restarts(&record(&crashing(10, 20, "{mtbf: 1h}", "{}"))).expect("they crash");
+    assert!((158..=242).contains(&found), "{found}");
+}
+
+#[test]
+fn a_node_that_comes_back_before_anybody_knows_starts_its_pods_again() {
+    let back = ONE.replace("at: [", "recovery: 20s, at: [");
+    let record = record(&scenario(&back, "round-robin", PROVISIONER, ""));
+    // The node fails at 100 s and works at 120 s; until then routers know nothing. Its replica takes 30 s.
+    assert_eq!(ready(&record, &[110.0, 120.0, 140.0, 150.0, 430.0, 440.0]), [2.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+    assert!((node_seconds(&record) - 3600.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_node_that_comes_back_in_time_keeps_its_pods() {
+    let back = ONE.replace("at: [", "recovery: 200s, at: [");
+    let record = record(&scenario(&back, "round-robin", PROVISIONER, ""));
+    // NotReady from 140 s on, and back at 300 s: the toleration of 300 s is not over, and nobody is evicted at 440 s.
+    assert_eq!(ready(&record, &[130.0, 140.0, 320.0, 330.0, 440.0, 1700.0]), [2.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+    assert_eq!(record.summary.services[0].deployments[0].cold_starts.count, 0);
+    assert!((node_seconds(&record) - 3600.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_node_that_comes_back_late_has_lost_its_pods_and_takes_others() {
+    let back = ONE.replace("at: [", "recovery: 600s, at: [");
+    let record = record(&scenario(&back, "round-robin", "", ""));
+    // The pod was evicted at 440 s and another one waits for room: it has the node at 700 s, and is ready at 730 s.
+    assert_eq!(ready(&record, &[710.0, 720.0, 730.0]), [1.0, 1.0, 2.0]);
+    assert_eq!(record.summary.services[0].deployments[0].cold_starts.count, 1);
+}
+
+#[test]
+fn a_returned_node_has_its_disk_and_not_its_memory() {
+    // 1 GB at 100 MB/s is downloaded in 10 s, read from disk in 4 s and from the page cache in 2 s.
+    let staged = "start_up: {weights: {size: 1GB, disk: 250MB/s, page_cache: 500MB/s}}";
+    let of = |recovery: &str| {
+        let back = ONE.replace("at: [", &format!("{recovery} at: ["));
+        let text = scenario(&back, "round-robin", "", "").replace("cold_start: 30s", staged);
+        record(&text.replace("nodes: {min: 2, max: 3}", "nodes: {min: 2, max: 3}\n        download: 100MB/s"))
+    };
+    // It works again at 120 s, and serves at 124 s.
+    let mean = |record: &RunRecord| ready(record, &[120.0])[0];
+    assert!((mean(&of("recovery: 20s,")) - 1.6).abs() < 1e-9, "{}", mean(&of("recovery: 20s,")));
+}
+
+#[test]
+fn nobody_is_evicted_while_most_of_a_small_zone_does_not_answer() {
+    let waiting = |failing: u32, second: u64| {
+        let failures = format!("failures: {{at: [{{at: 100s, nodes: {failing}}}]}}");
+        let other = "      - {name: other, zone: b, instance_type: own, cpu: 1, memory: 4Gi, nodes: 1}";
+        let text = scenario(&failures, "round-robin", "", other)
+            .replace("nodes: {min: 2, max: 3}", "nodes: {min: 5, max: 5}")
+            .replace("replicas: 2", "replicas: 6");
+        homes(&text, second).iter().filter(|home| home.is_none()).count()
+    };
+    // Of five nodes two fail: one pod is evicted at 440 s, the next one 10 s later, and those created for them wait for room.
+    assert_eq!([435, 445, 455, 1700].map(|second| waiting(2, second)), [0, 1, 2, 2]);
+    // Three are more than 55 %: their pods stay where they are.
+    assert_eq!([445, 1700].map(|second| waiting(3, second)), [0, 0]);
+    // All five are a zone without power, and the other one works: one after the other.
+    assert_eq!([445, 465, 485].map(|second| waiting(5, second)), [1, 3, 5]);
+}
