@@ -28,6 +28,13 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
 }
 
 #[test]
+fn texts_that_do_something_to_a_terminal_and_rates_beyond_nanoseconds_are_refused() {
+    refused("name: small", r#"name: "b\x1b[31m""#, &["s.yaml:1:7", "no control characters"]);
+    let rate = SMALL.split("rate: ").nth(1).and_then(|rest| rest.split('}').next()).expect("a rate");
+    refused(&format!("rate: {rate}"), "rate: 1e30/s", &["a rate is above 0 and at most 1e9/s"]);
+}
+
+#[test]
 fn routing_that_cannot_work_is_refused() {
     let service = |line: &str| format!("{line}\n    deployments:");
     refused("deployments:", &service("routing: least-outstandin"), &["did you mean \"least-outstanding\"?"]);

@@ -176,7 +176,13 @@ pub fn suggestion(wrong: &str, known: &[&str]) -> Option<String> {
     if distance(&nearest) <= 1 + wrong.chars().count() / 4 {
         Some(format!("did you mean {nearest:?}?"))
     } else {
-        (known.len() <= 40).then(|| format!("one of: {}", known.join(", ")))
+        let mut each: Vec<&str> = Vec::new();
+        for name in known.iter().take(41).filter(|name| !name.is_empty()) {
+            if !each.contains(name) {
+                each.push(name);
+            }
+        }
+        (known.len() <= 40).then(|| format!("one of: {}", each.join(", ")))
     }
 }
 

@@ -136,11 +136,20 @@ impl Read for Node {
     }
 }
 
+/// Whether a character would do something to a terminal.
+fn is_unprintable(character: char) -> bool {
+    character.is_control() && !matches!(character, '\t' | '\n' | '\r')
+}
+
 impl Read for String {
     fn read(node: &Node, problems: &mut Problems) -> Option<String> {
         match &node.value {
             Value::Text(text) if text.is_empty() => {
                 problems.error(&node.place, "expected a text, found an empty one");
+                None
+            }
+            Value::Text(text) if text.chars().any(is_unprintable) => {
+                problems.error(&node.place, "a text has no control characters besides tabs and line ends");
                 None
             }
             Value::Text(text) => Some(text.clone()),

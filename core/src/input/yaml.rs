@@ -60,7 +60,19 @@ fn plain(message: &str) -> String {
         Some((_, text)) => text,
         None => first.rsplit_once(" at line ").map_or(first, |(text, _)| text),
     };
-    text.split(", set ").next().unwrap_or(text).to_owned()
+    in_our_words(text).unwrap_or_else(|| text.split(", set ").next().unwrap_or(text)).to_owned()
+}
+
+/// What the parser says of its own settings, in words for people who do not know them.
+fn in_our_words(text: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 5] = [
+        ("budget breached: Depth", "nested too deeply"),
+        ("recursion limit exceeded", "nested too deeply"),
+        ("budget breached", "too much text, with what its aliases stand for"),
+        ("recursive references", "an alias stands within what it stands for"),
+        ("non-finite float", "a number that is finite is expected"),
+    ];
+    WORDS.into_iter().find(|(theirs, _)| text.contains(theirs)).map(|(_, ours)| ours)
 }
 
 /// The byte at a line and column, both from 1.
@@ -185,6 +197,25 @@ mod tests {
         }
         assert!(parse("a.yaml", "a: 1\n---\nb: 2\n").unwrap_err().message.contains("second document"));
         assert!(parse("a.yaml", "").unwrap().is_null());
+    }
+
+    #[test]
+    fn what_the_parser_refuses_is_said_in_our_words() {
+        let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+        let wide = (1..9u8).fold("a: &a0 [1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned(), |text, n| {
+            let alias = format!("*a{}, ", n - 1).repeat(8);
+            text + &format!("a{n}: &a{n} [{alias}]\n")
+        });
+        for (text, words) in [
+            (deep.as_str(), "nested too deeply"),
+            (&wide, "too much text"),
+            ("a: &a [1, *a]\n", "an alias stands within what it stands for"),
+            ("a: .nan\n", "a number that is finite is expected"),
+            ("a: 1\na: 2\n", "duplicate mapping key: a"),
+        ] {
+            let message = parse("a.yaml", text).unwrap_err().message;
+            assert!(message.starts_with(words), "{message}");
+        }
     }
 
     #[test]
