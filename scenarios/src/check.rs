@@ -22,7 +22,8 @@ use scaletwin_core::random::Seed;
 use scaletwin_core::units::Time;
 use scaletwin_sim::cluster::fleet::Fleet;
 use scaletwin_sim::scrape::signals::ScrapeSettings;
-use scaletwin_sim::world::settings::{DeploymentModel, RunSettings};
+use scaletwin_sim::traffic::stream::SourceSettings;
+use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings, RunSettings};
 
 use crate::files::Files;
 use crate::spec::policy::PolicyFileSpec;
@@ -99,6 +100,7 @@ pub(crate) fn check(
     check_start(spec, &settings, &policy, problems);
     check_replicas(spec, &settings.deployments, &policy, problems);
     check_clients(spec, &settings, &policy, problems);
+    check_loops(spec, &settings, problems);
     (!problems.any_error()).then_some((settings, policy))
 }
 
@@ -161,6 +163,22 @@ fn check_clients(
             Problem::warning(&clients.place, message)
                 .hint("add queue: {} to the service, or think_time: 1s to the clients"),
         );
+    }
+}
+
+/// Clients that do not think, of a server that takes no time, would send without end at one instant.
+fn check_loops(spec: &ScenarioSpec, settings: &RunSettings, problems: &mut Problems) {
+    for (stream, written) in settings.streams.iter().zip(&spec.traffic.value) {
+        let SourceSettings::ClosedLoop(closed) = &stream.source else { continue };
+        let of_stream = |model: &&DeploymentModel| model.settings.service == stream.service;
+        let timeless = settings.deployments.iter().filter(of_stream).any(|model| match &model.engine {
+            EngineSettings::Concurrency { service, .. } => service.mean() <= 0.0,
+            EngineSettings::Continuous { .. } | EngineSettings::Dynamic { .. } => false,
+        });
+        if let (true, true, Some(clients)) = (timeless, closed.think.mean() <= 0.0, &written.clients) {
+            let message = "clients without think_time of a server whose service_time is 0 send without end";
+            problems.push(Problem::error(&clients.place, message).hint("add think_time: 1s to the clients"));
+        }
     }
 }
 

@@ -35,6 +35,14 @@ fn texts_that_do_something_to_a_terminal_and_rates_beyond_nanoseconds_are_refuse
 }
 
 #[test]
+fn a_closed_loop_in_which_nothing_takes_time_is_refused() {
+    let text = "name: s\nservices: [{name: q, deployments: [{name: d, engine: \
+                {kind: concurrency, limit: 1, service_time: 0ms}}]}]\n\
+                duration: 60s\ntraffic: [{name: t, clients: {count: 3}}]\n";
+    refused_text(text, &[], &["send without end", "add think_time: 1s"]);
+}
+
+#[test]
 fn routing_that_cannot_work_is_refused() {
     let service = |line: &str| format!("{line}\n    deployments:");
     refused("deployments:", &service("routing: least-outstandin"), &["did you mean \"least-outstanding\"?"]);

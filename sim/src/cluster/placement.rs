@@ -263,6 +263,48 @@ fn take_census<'a>(
     (censuses, seats)
 }
 
+/// Replicas of each deployment on spot nodes, if anybody's share of them is limited.
+fn count_on_spot(
+    settings: &Settings,
+    replicas: &Replicas<'_, '_>,
+    deployments: &Query<&Deployment>,
+    nodes: &Query<(&mut Node, &InPool)>,
+    pool_of: impl Fn(&InPool) -> usize,
+) -> BTreeMap<usize, usize> {
+    let mut on_spot: BTreeMap<usize, usize> = BTreeMap::new();
+    if settings.deployments.iter().all(|deployment| deployment.max_spot_share.is_none()) {
+        return on_spot;
+    }
+    for (_, of, on) in replicas.iter().filter(|(replica, ..)| replica.deleted.is_none()) {
+        let Some((_, pool)) = on.and_then(|on| nodes.get(on.0).ok()) else { continue };
+        let is_spot = settings.pools[pool_of(pool)].1.capacity_type == CapacityType::Spot;
+        if let Ok(deployment) = deployments.get(of.0)
+            && is_spot
+        {
+            *on_spot.entry(deployment.place).or_default() += 1;
+        }
+    }
+    on_spot
+}
+
+/// Replicas without a node, in the order in which they are looked at.
+fn in_turn(
+    settings: &Settings,
+    index: &Index,
+    replicas: &Replicas<'_, '_>,
+    deployments: &Query<&Deployment>,
+) -> Vec<(ReplicaId, Entity)> {
+    let mut waiting: Vec<(ReplicaId, Entity)> = index.pending.iter().map(|(id, of)| (*id, *of)).collect();
+    if has_priorities(settings) {
+        let place =
+            |entity: Entity| replicas.get(entity).ok().and_then(|(_, of, _)| deployments.get(of.0).ok());
+        let priority =
+            |entity: Entity| place(entity).map_or(0, |found| settings.deployments[found.place].priority);
+        waiting.sort_by_key(|(_, entity)| std::cmp::Reverse(priority(*entity)));
+    }
+    waiting
+}
+
 /// Whether some replicas are more important than others.
 fn has_priorities(settings: &Settings) -> bool {
     let mut priorities = settings.deployments.iter().map(|deployment| deployment.priority);
@@ -361,18 +403,7 @@ pub(super) fn place_pending(
         open.then(|| Candidate { entity: *entity, pool: pool_of(pool), free: node.free, seat })
     };
     let candidates = index.nodes.values().filter_map(candidate).collect();
-    let mut on_spot: BTreeMap<usize, usize> = BTreeMap::new();
-    let shares = settings.deployments.iter().any(|deployment| deployment.max_spot_share.is_some());
-    for (replica, of, on) in replicas.iter().filter(|_| shares) {
-        let Some((_, pool)) = on.and_then(|on| nodes.get(on.0).ok()) else { continue };
-        let is_spot = settings.pools[pool_of(pool)].1.capacity_type == CapacityType::Spot;
-        if let Ok(deployment) = deployments.get(of.0).map(|deployment| deployment.place)
-            && is_spot
-            && replica.deleted.is_none()
-        {
-            *on_spot.entry(deployment).or_default() += 1;
-        }
-    }
+    let on_spot = count_on_spot(&settings, &replicas, &deployments, &nodes, pool_of);
     let ranked = has_priorities(&settings);
     let (occupants, nominated) = match ranked {
         true => importance(&settings, &index, &mut replicas, &deployments),
@@ -381,14 +412,7 @@ pub(super) fn place_pending(
     let from = BTreeMap::new();
     let mut board = Board { settings: &settings, candidates, from, on_spot, censuses, occupants, nominated };
     let mut refused: Vec<(usize, Resources)> = Vec::new();
-    let mut waiting: Vec<(ReplicaId, Entity)> = index.pending.iter().map(|(id, of)| (*id, *of)).collect();
-    if ranked {
-        let place =
-            |entity: Entity| replicas.get(entity).ok().and_then(|(_, of, _)| deployments.get(of.0).ok());
-        let priority =
-            |entity: Entity| place(entity).map_or(0, |found| settings.deployments[found.place].priority);
-        waiting.sort_by_key(|(_, entity)| std::cmp::Reverse(priority(*entity)));
-    }
+    let mut waiting = in_turn(&settings, &index, &replicas, &deployments);
     while !waiting.is_empty() {
         let mut left = Vec::new();
         let before = waiting.len();
