@@ -44,7 +44,7 @@ fn inspect_says_what_a_trace_is_like() {
     for part in [
         "requests               4\n",
         "first to last          10.000 s\n",
-        "mean rate              0.4000/s\n",
+        "mean rate              0.3000/s\n",
         // Gaps of 1, 2 and 7 s: mean 10/3, variance 62/9.
         "gaps, mean             3.333333 s\n",
         "gaps, cv               0.787\n",

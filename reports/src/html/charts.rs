@@ -44,9 +44,14 @@ impl<'a> Timeline<'a> {
         (name, color, form): (&str, RGBColor, Form),
         value: impl Fn(&CapacityRow, Option<&Window>) -> Option<f64>,
     ) -> Line {
-        let points = self.rows.iter().zip(&self.windows);
+        let points = self.rows.iter().zip(&self.windows).filter(|(row, _)| self.is_drawn(row));
         let points = points.map(|(row, window)| (row.start_seconds, value(row, *window))).collect();
         Line { name: name.to_owned(), color, form, points }
+    }
+
+    /// Whether a window is long enough to be drawn: what is left of one at the end looks like an outage.
+    fn is_drawn(&self, row: &CapacityRow) -> bool {
+        self.rows.len() == 1 || self.time.end - row.start_seconds >= self.time.window / 10.0
     }
 
     /// A number of a window by its time; the last window may be shorter.

@@ -75,10 +75,10 @@ impl Facts {
         self.last
     }
 
-    /// Requests per second from the first to the last; `None` where they are at one instant.
+    /// Requests per second after the first up to the last, which is one by the mean gap; `None` where they are at one instant.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
-        (self.last > 0.0).then(|| self.requests as f64 / self.last)
+        (self.last > 0.0).then(|| self.requests.saturating_sub(1) as f64 / self.last)
     }
 
     /// Mean of the gaps in seconds and their coefficient of variation; `None` without gaps.
