@@ -86,7 +86,7 @@ fn the_throughput_loop_of_dynamo_buys_what_the_last_interval_needed() {
 fn pods_far_from_their_recommendation_are_evicted_and_their_successors_fit() {
     let one = "{cpu: 1, memory: 1Gi}";
     let controller = format!(
-        "{{kind: vpa, target: web, offset: 0s, update_mode: Recreate, min_allowed: {one}, max_allowed: {one}}}\n    - {{kind: static, target: web, replicas: 4}}"
+        "{{kind: vpa, target: web, offset: 0s, apply: recreate, min_allowed: {one}, max_allowed: {one}}}\n    - {{kind: static, target: web, replicas: 4}}"
     );
     let cluster = "clusters:
   - name: here

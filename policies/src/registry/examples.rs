@@ -34,7 +34,7 @@ fallback: {failure_threshold: 3, replicas: 4}
 ",
     ),
     ("kserve", "kind: kserve\ntarget: chat/main\nmanifest: inference-service.yaml\n"),
-    ("vpa", "kind: vpa\ntarget: chat/main\nupdate_mode: Recreate\nmax_allowed: {cpu: 8}\n"),
+    ("vpa", "kind: vpa\ntarget: chat/main\napply: recreate\nmax_allowed: {cpu: 8}\n"),
     (
         "threshold",
         "kind: threshold

@@ -13,11 +13,11 @@ scaletwin_core::names! {
     /// What is done with a recommendation: `updateMode`.
     pub enum UpdateMode {
         /// Nothing: it stands in the reasons of the decisions.
-        Off = "Off",
+        Off = "off",
         /// Pods created from now on request it.
-        Initial = "Initial",
+        Initial = "initial",
         /// And pods that are too far from it are evicted, so that others come in their place.
-        Recreate = "Recreate",
+        Recreate = "recreate",
     }
 }
 
@@ -73,21 +73,21 @@ impl UpdaterSpec {
 }
 
 scaletwin_core::keys! {
-    /// The VerticalPodAutoscaler: its recommender, and with it its updater and its admission controller where `update_mode` asks
+    /// The VerticalPodAutoscaler: its recommender, and with it its updater and its admission controller where `apply` asks
     /// for them. By a manifest as people run it, or by our own keys.
     #[derive(Debug, Clone)]
     pub struct VpaSpec {
         /// The scale target, `service/deployment`; the service alone where it has one deployment.
         pub target: At<String>,
-        /// A file with a VerticalPodAutoscaler of `autoscaling.k8s.io/v1`. Our own keys `update_mode`, `min_allowed` and
+        /// A file with a VerticalPodAutoscaler of `autoscaling.k8s.io/v1`. Our own keys `apply`, `min_allowed` and
         /// `max_allowed` are not used then.
         pub manifest: Option<At<String>> = None,
         /// Fields of the manifest that would matter and are not modelled, by path: the run goes on without them.
         pub waive: Vec<String> = Vec::new(),
         /// The container. Default: the only one.
         pub container: Option<At<String>> = None,
-        /// What is done with a recommendation. Default: Off.
-        pub update_mode: Option<At<UpdateMode>> = None,
+        /// What is done with a recommendation. Default: off.
+        pub apply: Option<At<UpdateMode>> = None,
         /// `--recommender-interval`: from one look to the next. The updater looks at the same instants.
         pub period: Period = Period(Span::from_secs(60)),
         /// The first look, after the start of the run. Default: drawn from the seed, below the period.
@@ -156,7 +156,7 @@ impl VpaSpec {
                 self.max_allowed.as_ref().map(|at| &at.value),
             ),
             controlled: Controlled::BOTH,
-            mode: self.update_mode.as_ref().map_or(UpdateMode::Off, |mode| mode.value),
+            mode: self.apply.as_ref().map_or(UpdateMode::Off, |mode| mode.value),
             updater: self.updater.settings(),
         }
     }
@@ -164,7 +164,7 @@ impl VpaSpec {
     /// Refuses our own keys beside a manifest.
     pub fn refuse_own_keys(&self, problems: &mut Problems) {
         let own = [
-            self.update_mode.as_ref().map(|at| &at.place),
+            self.apply.as_ref().map(|at| &at.place),
             self.min_allowed.as_ref().map(|at| &at.place),
             self.max_allowed.as_ref().map(|at| &at.place),
         ];
