@@ -75,8 +75,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 /// # Errors
 /// When `out` is one of `read`.
 pub(crate) fn keep_apart<'a>(out: &Path, read: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
-    let Ok(there) = out.canonicalize() else { return Ok(()) };
-    if there.is_file() && read.into_iter().any(|path| path.canonicalize().is_ok_and(|path| path == there)) {
+    if out.is_file() && read.into_iter().any(|path| are_same(path, out)) {
         let message = format!(
             "{}: this file is read, and would be replaced\n  = hint: choose another name",
             out.display()
@@ -84,6 +83,11 @@ pub(crate) fn keep_apart<'a>(out: &Path, read: impl IntoIterator<Item = &'a Path
         return Err(Failure::Other(message));
     }
     Ok(())
+}
+
+/// Whether two paths lead to the same file.
+pub(crate) fn are_same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

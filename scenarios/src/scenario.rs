@@ -283,8 +283,5 @@ fn ends_of(path: &Path) -> std::io::Result<String> {
 }
 
 fn digest(of: &impl serde::Serialize) -> String {
-    let text = serde_json::to_string(of).expect("settings are plain data");
-    let mut digest = Digest::default();
-    digest.bytes(text.as_bytes());
-    digest.hex()
+    Digest::of(&serde_json::to_string(of).expect("settings are plain data"))
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     if let Some(out) = &args.out {
         refuse_to_replace(out)?;
         // What an earlier call has written is no manifest.
-        paths.retain(|path| !same(path, out));
+        paths.retain(|path| !output::are_same(path, out));
     }
     if paths.is_empty() {
         let message = format!("{} has no .yaml, .yml or .json file", args.path.display());
@@ -121,10 +121,6 @@ fn read(path: &Path) -> Result<String, String> {
         return Err("it is longer than 16 MiB".to_owned());
     }
     std::fs::read_to_string(path).map_err(|error| error.to_string())
-}
-
-fn same(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The way from a folder to a file, as a scenario names it.

@@ -140,6 +140,9 @@ fn capacities(scenario: &Scenario) -> Result<Vec<Capacity>, Failure> {
 
 /// One run. Whether its objectives are met.
 fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
+    if let Some(path) = &args.snapshot {
+        output::keep_apart(path, scenario.files())?;
+    }
     let timer = Timer::start();
     let snapshot = args.resume.as_deref().map(read_snapshot).transpose()?;
     let seed = snapshot.as_ref().map(|snapshot| snapshot.seed).or(args.seed.map(Seed));
@@ -160,7 +163,6 @@ fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
         }
     }
     if let (Some(at), Some(path)) = (args.snapshot_at, &args.snapshot) {
-        output::keep_apart(path, scenario.files())?;
         write_snapshot(&mut run, Time::ZERO + at, from, path)?;
     }
     driven.drive(&mut run, &progress)?;

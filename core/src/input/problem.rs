@@ -167,23 +167,25 @@ impl std::error::Error for Problems {}
 /// ```
 /// use scaletwin_core::input::suggestion;
 /// assert_eq!(suggestion("replcas", &["replicas", "limit"]), Some("did you mean \"replicas\"?".into()));
-/// assert_eq!(suggestion("zzz", &["a", "b"]), Some("one of: a, b".into()));
+/// assert_eq!(suggestion("zzz", &["a", "b", "a"]), Some("one of: a, b".into()));
 /// ```
 #[must_use]
 pub fn suggestion(wrong: &str, known: &[&str]) -> Option<String> {
     let distance = |name: &&str| strsim::damerau_levenshtein(wrong, name);
     let nearest = known.iter().copied().min_by_key(distance)?;
     if distance(&nearest) <= 1 + wrong.chars().count() / 4 {
-        Some(format!("did you mean {nearest:?}?"))
-    } else {
-        let mut each: Vec<&str> = Vec::new();
-        for name in known.iter().take(41).filter(|name| !name.is_empty()) {
-            if !each.contains(name) {
-                each.push(name);
-            }
-        }
-        (known.len() <= 40).then(|| format!("one of: {}", each.join(", ")))
+        return Some(format!("did you mean {nearest:?}?"));
     }
+    if known.len() > 40 {
+        return None;
+    }
+    let mut each: Vec<&str> = Vec::new();
+    for name in known {
+        if !each.contains(name) {
+            each.push(name);
+        }
+    }
+    Some(format!("one of: {}", each.join(", ")))
 }
 
 #[cfg(test)]

@@ -116,7 +116,8 @@ impl Snapshot {
     pub fn to_json(&self) -> Result<String, SnapshotError> {
         let unreadable = |error: serde_json::Error| SnapshotError::Unreadable(error.to_string());
         let snapshot = serde_json::value::to_raw_value(self).map_err(unreadable)?;
-        let sealed = Sealed { version: u64::from(Self::VERSION), digest: digest(snapshot.get()), snapshot };
+        let sealed =
+            Sealed { version: u64::from(Self::VERSION), digest: Digest::of(snapshot.get()), snapshot };
         serde_json::to_string(&sealed).map_err(unreadable)
     }
 
@@ -131,7 +132,7 @@ impl Snapshot {
             return Err(SnapshotError::Version { found: version, wanted: Self::VERSION });
         }
         let sealed: Sealed = serde_json::from_str(text).map_err(unreadable)?;
-        if sealed.digest != digest(sealed.snapshot.get()) {
+        if sealed.digest != Digest::of(sealed.snapshot.get()) {
             return Err(SnapshotError::Changed);
         }
         serde_json::from_str(sealed.snapshot.get()).map_err(unreadable)
@@ -153,12 +154,6 @@ struct Sealed {
     version: u64,
     digest: String,
     snapshot: Box<RawValue>,
-}
-
-fn digest(text: &str) -> String {
-    let mut digest = Digest::default();
-    digest.bytes(text.as_bytes());
-    digest.hex()
 }
 
 /// The part of a snapshot that every version has.

@@ -16,6 +16,14 @@ impl Default for Digest {
 }
 
 impl Digest {
+    /// The digest of a text, as hexadecimal digits.
+    #[must_use]
+    pub fn of(text: &str) -> String {
+        let mut digest = Digest::default();
+        digest.bytes(text.as_bytes());
+        digest.hex()
+    }
+
     /// Absorbs one word.
     #[inline]
     pub fn word(&mut self, word: u64) {

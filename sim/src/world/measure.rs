@@ -137,10 +137,6 @@ impl World {
         }
     }
 
-    // ---- scrapes ----
-
-    // ---- windows and the warm-up ----
-
     /// A window of the timeline ends.
     pub(super) fn window_ends(&mut self, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
         let now = calendar.now();

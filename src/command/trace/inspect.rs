@@ -9,7 +9,7 @@ use scaletwin_sim::traffic::trace::{LeftOut, RowTime};
 
 use super::source::Source;
 use crate::failure::Failure;
-use crate::{Answer, print};
+use crate::{Answer, output, print};
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -38,10 +38,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
 
 fn write(out: &Path, text: &str, facts: &Facts) -> Result<(), Failure> {
     std::fs::create_dir_all(out).map_err(|error| Failure::writing(out, &error))?;
-    let put = |name: &str, text: &str| {
-        let path = out.join(name);
-        std::fs::write(&path, text).map_err(|error| Failure::writing(&path, &error))
-    };
+    let put = |name: &str, text: &str| output::write(&out.join(name), text);
     put("inspect.txt", text)?;
     let (rates, width) = facts.over_time();
     put("rate.svg", &traffic::rates(&rates, width))?;

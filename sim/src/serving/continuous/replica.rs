@@ -3,7 +3,8 @@
 //! While nothing can happen but one more token for each steady decode, the ends of the coming steps are a quadratic
 //! function of their number, so the replica plans many steps as one and has one event in the calendar. Whatever comes in
 //! between (an arrival, a client that leaves, a look at its counters) first takes the steps that are over by then, and
-//! shortens the plan if it could change the next step. Times are integers, so that the result is the same to the bit as
+//! shortens the plan if it could change the next step. One more step that is in flight already belongs to the plan, if
+//! nobody sees what happens before it. Times are integers, so that the result is the same to the bit as
 //! with one event a step.
 
 use std::collections::VecDeque;
