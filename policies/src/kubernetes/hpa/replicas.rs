@@ -1,6 +1,8 @@
 //! From one metric to a number of replicas: `replica_calculator.go` and `metrics/utilization.go`.
 
-use scaletwin_core::control::{Missing, PodValues, PodView, Resource, Sample};
+use std::sync::Arc;
+
+use scaletwin_core::control::{ContainerRequests, Missing, PodValues, PodView, Resource, Sample};
 
 use super::pods::{Group, PodTimes, group, samples};
 use crate::numerics::go;
@@ -194,28 +196,40 @@ pub fn resource_utilization(
     Ok(proposal(refilled(current, ratio, second, &counted, tolerances)))
 }
 
-/// The request of each pod in milli-units, summed over its containers or of one of them.
+/// The request of each pod in milli-units. Pods of one template share their containers, whose sum is asked for once.
 fn requests_of(pods: &[PodView], resource: Resource, container: Option<&str>) -> Result<Vec<i64>, CalcError> {
-    let request = |pod: &PodView| {
-        let mut sum = 0i64;
-        let mut found = false;
-        for of in pod.containers.iter().filter(|of| container.is_none_or(|name| *of.name == *name)) {
-            found = true;
-            let milli = of.of(resource).ok_or_else(|| CalcError::NoRequest {
-                resource: resource.name(),
-                container: of.name.to_string(),
-                pod: pod.name.to_string(),
-            })?;
-            sum = sum.wrapping_add(milli);
+    let mut requests = Vec::with_capacity(pods.len());
+    let mut last: Option<(&Arc<[ContainerRequests]>, i64)> = None;
+    for pod in pods {
+        let milli = match last {
+            Some((containers, milli)) if Arc::ptr_eq(containers, &pod.containers) => milli,
+            _ => request_of(pod, resource, container)?,
+        };
+        last = Some((&pod.containers, milli));
+        requests.push(milli);
+    }
+    Ok(requests)
+}
+
+/// The request of `pod` in milli-units, summed over its containers or of one of them.
+fn request_of(pod: &PodView, resource: Resource, container: Option<&str>) -> Result<i64, CalcError> {
+    let mut sum = 0i64;
+    let mut found = false;
+    for of in pod.containers.iter().filter(|of| container.is_none_or(|name| *of.name == *name)) {
+        found = true;
+        let milli = of.of(resource).ok_or_else(|| CalcError::NoRequest {
+            resource: resource.name(),
+            container: of.name.to_string(),
+            pod: pod.name.to_string(),
+        })?;
+        sum = sum.wrapping_add(milli);
+    }
+    match container {
+        Some(name) if !found => {
+            Err(CalcError::NoContainer { container: name.to_owned(), pod: pod.name.to_string() })
         }
-        match container {
-            Some(name) if !found => {
-                Err(CalcError::NoContainer { container: name.to_owned(), pod: pod.name.to_string() })
-            }
-            _ => Ok(sum),
-        }
-    };
-    pods.iter().map(request).collect()
+        _ => Ok(sum),
+    }
 }
 
 /// `GetResourceUtilizationRatio`: the percentage is cut to a whole number before the ratio is taken.
