@@ -102,9 +102,13 @@ impl FineTime {
     /// The instant `span` later.
     #[must_use]
     pub fn after(self, span: Femtos) -> FineTime {
-        let femtos = u64::from(self.femtos) + span.0 % PER_NANO;
-        let nanos = self.nanos + span.0 / PER_NANO + femtos / PER_NANO;
-        FineTime { nanos, femtos: u32::try_from(femtos % PER_NANO).expect("less than a nanosecond") }
+        let (nanos, femtos) = (self.nanos + span.0 / PER_NANO, u64::from(self.femtos) + span.0 % PER_NANO);
+        // Two parts of a nanosecond make one at most.
+        let (nanos, femtos) = match femtos.checked_sub(PER_NANO) {
+            Some(rest) => (nanos + 1, rest),
+            None => (nanos, femtos),
+        };
+        FineTime { nanos, femtos: u32::try_from(femtos).expect("less than a nanosecond") }
     }
 
     /// Femtoseconds since the start of the run.

@@ -49,13 +49,13 @@ pub struct Scheduler {
     waiting: Waiting,
     group: Group,
     blocks: Blocks,
-    /// Steps scheduled and not yet updated, the oldest first.
-    in_flight: VecDeque<Batch>,
+    /// Steps scheduled and not yet updated, the oldest first. Boxed, because they come and go at every step.
+    in_flight: VecDeque<Box<Batch>>,
     /// Sequences that were sampled individually in the last step: they may become steady.
     joining: Vec<Key>,
     /// A step that is over, whose lists are used again.
     #[serde(skip)]
-    spare: Option<Batch>,
+    spare: Option<Box<Batch>>,
     /// Kept to save allocations.
     #[serde(skip)]
     turns: Vec<TurnOf>,
@@ -191,8 +191,8 @@ impl Scheduler {
     }
 
     /// Steps scheduled and not yet updated, the oldest first.
-    pub fn in_flight(&self) -> impl ExactSizeIterator<Item = &Batch> {
-        self.in_flight.iter()
+    pub fn in_flight(&self) -> impl ExactSizeIterator<Item = &Batch> + DoubleEndedIterator {
+        self.in_flight.iter().map(Box::as_ref)
     }
 
     /// The share of usable blocks that were in use after the last update, 0 to 1: before the last schedule, if that had
@@ -344,8 +344,8 @@ impl Scheduler {
     /// in flight at the start of a schedule.
     fn returned_late(&self, sequence: &Sequence) -> u32 {
         let usual = usize::from(self.config.async_scheduling);
-        let steady = |batch: &&Batch| sequence.steady_since <= batch.clock;
-        u32::from(self.in_flight.len() > usual && self.in_flight.back().as_ref().is_some_and(steady))
+        let steady = |batch: &Batch| sequence.steady_since <= batch.clock;
+        u32::from(self.in_flight.len() > usual && self.in_flight().next_back().is_some_and(steady))
     }
 
     /// Schedules the next step. It is in flight until [`Scheduler::update`].

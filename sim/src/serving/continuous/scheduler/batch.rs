@@ -42,13 +42,12 @@ pub struct Admission {
 }
 
 impl Batch {
-    /// An empty step with the lists of this one.
-    pub(super) fn emptied(self) -> Batch {
-        let Batch { mut entries, mut admitted, mut preempted, .. } = self;
-        entries.clear();
-        admitted.clear();
-        preempted.clear();
-        Batch { clock: 0, steady: 0, entries, admitted, preempted, shape: StepShape::default() }
+    /// Takes everything out; its lists can be used again.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.admitted.clear();
+        self.preempted.clear();
+        (self.clock, self.steady, self.shape) = (0, 0, StepShape::default());
     }
 
     /// Whether nothing is computed in it.

@@ -27,8 +27,8 @@ impl Scheduler {
         }
         let alone = self.config.prefill_schedule_interval == 1
             && self.group.len() <= self.config.max_num_batched_tokens
-            && self.in_flight.front().is_some_and(steady)
-            && self.in_flight.back().is_some_and(pure);
+            && self.in_flight().next().is_some_and(steady)
+            && self.in_flight().next_back().is_some_and(pure);
         let Some(last) = self.group.next_finish(&self.sequences).filter(|_| alone) else { return 0 };
         let until_finish = last + 1 - self.group.clock();
         self.group.steps_within(self.blocks.free(), until_finish)

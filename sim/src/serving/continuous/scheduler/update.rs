@@ -35,7 +35,7 @@ impl Scheduler {
     /// Brings back the tokens of the oldest step in flight at `now` (in the caller's unit). Gives how many steady
     /// sequences got one; what concerns single requests goes to `outputs`.
     pub fn update(&mut self, now: u128, outputs: &mut Vec<Output>) -> u32 {
-        let Some(batch) = self.in_flight.pop_front() else { return 0 };
+        let Some(mut batch) = self.in_flight.pop_front() else { return 0 };
         let mut finished = std::mem::take(&mut self.finished);
         if !self.config.async_scheduling {
             while let Some(key) = self.group.take_finishing(batch.clock, &self.sequences) {
@@ -55,7 +55,8 @@ impl Scheduler {
         self.finished = finished;
         self.last_update = now;
         let steady = batch.steady;
-        self.spare = Some(batch.emptied());
+        batch.clear();
+        self.spare = Some(batch);
         steady
     }
 
