@@ -58,6 +58,8 @@ impl InFlight {
             finished.arrived <= begun && begun <= spoke && spoke <= finished.ended,
             "instants in causal order: {finished:?}"
         );
+        let answered = outcome == Outcome::Completed && matches!(self.place, Place::Continuous(..));
+        assert!(!answered || self.first_token.is_some(), "an answer has a first token: {finished:?}");
         finished
     }
 }

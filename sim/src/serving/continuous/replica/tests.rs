@@ -298,6 +298,18 @@ proptest! {
     fn short_jumps_are_steps(case in case()) {
         prop_assert_eq!(run(&case, &Shortsighted, false), run(&case, &Shortsighted, true));
     }
+
+    #[test]
+    fn every_token_of_an_answer_but_the_first_comes_after_a_gap(mut case in case()) {
+        case.kill_at = None;
+        case.requests.iter_mut().for_each(|request| request.given_up_after = None);
+        let trace = run(&case, &Linear, false);
+        let count = |what| trace.events.iter().filter(|(_, event, _)| *event == what).count();
+        let outputs = trace.events.iter().filter(|(_, event, _)| *event == "outputs");
+        let tokens: u64 = outputs.map(|(_, _, tokens)| u64::from(*tokens)).sum();
+        prop_assert_eq!(count("first token"), count("finished"));
+        prop_assert_eq!(trace.gaps.values().sum::<u64>() + count("finished") as u64, tokens);
+    }
 }
 
 /// A server with room for all.

@@ -42,6 +42,8 @@ impl Scheduler {
         let length = self.known_length(sequence);
         let (held, full) = (self.blocks_of(computed), self.full(sequence, 0));
         let since = sequence.steady_since;
+        // A token that was sampled before it was steady comes back by itself, and may be its first.
+        let came_back = self.in_flight().all(|batch| since <= batch.clock);
         for batch in self.in_flight.iter_mut().filter(|batch| since <= batch.clock) {
             batch.steady -= 1;
             batch.entries.push(Entry { key, tokens: 1, samples: true });
@@ -52,7 +54,9 @@ impl Scheduler {
         sequence.placeholders = u32::from(self.config.async_scheduling);
         (sequence.held, sequence.registered) = (held, full);
         sequence.is_prefill_chunk = false;
-        sequence.last_token = Some(self.last_update);
+        if came_back {
+            sequence.last_token = Some(self.last_update);
+        }
         self.group.leave(key, sequence);
         let ticket = sequence.ticket;
         let place = self.irregular.partition_point(|other| self.sequences[*other].ticket < ticket);
