@@ -20,6 +20,8 @@ scaletwin_core::keys! {
         pub compute_efficiency: Figure,
         /// The share of the bandwidth that long reads reach, 0 to 1.
         pub bandwidth_efficiency: Figure,
+        /// Bandwidth of its link to the other GPUs of its machine, one way, 10^9 bytes per second.
+        pub link_gb_per_s: Figure,
         /// Power without work, watts.
         pub idle_watts: Option<Figure> = None,
         /// Power under full load, watts.

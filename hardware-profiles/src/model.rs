@@ -14,6 +14,8 @@ scaletwin_core::keys! {
         pub parameters_billion: Figure,
         /// Layers.
         pub layers: Figure,
+        /// The width of what goes from layer to layer.
+        pub hidden_size: Figure,
         /// Heads of attention.
         pub attention_heads: Figure,
         /// Heads of keys and values.

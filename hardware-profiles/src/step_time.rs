@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::{Accelerator, Model};
 
+/// Bytes of an element of what goes from layer to layer: BF16.
+const ACTIVATION_BYTES: f64 = 2.0;
+
 /// One nanosecond, the shortest step.
 const SHORTEST: u64 = 1_000_000;
 
@@ -90,7 +93,8 @@ impl StepTime for Linear {
     }
 }
 
-/// A step takes `overhead` + the larger of its computation and its memory traffic.
+/// A step takes `overhead` + the larger of its computation and its memory traffic + what GPUs that share its layers
+/// exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Roofline {
     /// The constant part, at least 1 ns.
@@ -103,6 +107,10 @@ pub struct Roofline {
     pub weights: Femtos,
     /// Reading the keys and values of each token in a context.
     pub memory_per_context_token: Femtos,
+    /// Exchanges between GPUs, once a step.
+    pub exchange: Femtos,
+    /// The same for each token.
+    pub exchange_per_token: Femtos,
 }
 
 /// What a roofline is made of besides accelerator and model.
@@ -116,6 +124,8 @@ pub struct RooflineSettings {
     pub kv_bytes: f64,
     /// The constant part of a step: kernel launches, sampling, the scheduler.
     pub overhead: Femtos,
+    /// The latency of one message from GPU to GPU.
+    pub link_latency: Femtos,
 }
 
 impl Roofline {
@@ -130,6 +140,11 @@ impl Roofline {
             accelerator.memory_bandwidth_gb_per_s.get() * 1e9 * accelerator.bandwidth_efficiency.get() * gpus;
         let parameters = model.parameters_billion.get() * 1e9;
         let femtos = |secs: f64| Femtos::from_secs_f64(secs).unwrap_or_default();
+        // After attention and after the feed-forward network of each layer, sums over all GPUs go to all GPUs.
+        let sums = 2.0 * model.layers.get();
+        let rounds = 2.0 * libm::log2(gpus);
+        let sent = 2.0 * (gpus - 1.0) / gpus * model.hidden_size.get() * ACTIVATION_BYTES;
+        let link = accelerator.link_gb_per_s.get() * 1e9;
         Roofline {
             overhead: settings.overhead,
             compute_per_token: femtos(2.0 * parameters / flops),
@@ -140,12 +155,18 @@ impl Roofline {
                 model.kv_bytes_per_token(settings.kv_bytes) * (gpus / model.kv_heads.get()).max(1.0)
                     / bandwidth,
             ),
+            exchange: femtos(sums * rounds * settings.link_latency.as_secs_f64()),
+            exchange_per_token: femtos(sums * sent / link),
         }
     }
 
     fn compute(&self, shape: &StepShape) -> u64 {
         self.compute_per_token.0 * shape.tokens()
             + self.compute_per_attended.0 * (shape.prefill_attention + shape.decode_context)
+    }
+
+    fn exchange(&self, shape: &StepShape) -> u64 {
+        self.exchange.0 + self.exchange_per_token.0 * shape.tokens()
     }
 
     fn memory(&self, shape: &StepShape) -> u64 {
@@ -155,7 +176,8 @@ impl Roofline {
 
 impl StepTime for Roofline {
     fn step(&self, shape: &StepShape) -> Femtos {
-        Femtos(self.overhead.0.max(SHORTEST) + self.compute(shape).max(self.memory(shape)))
+        let alone = self.compute(shape).max(self.memory(shape));
+        Femtos(self.overhead.0.max(SHORTEST) + alone + self.exchange(shape))
     }
 
     /// Both parts grow linearly with the contexts; the larger one holds until the other overtakes it.
@@ -205,6 +227,8 @@ mod tests {
                         compute_per_attended: Femtos(attended),
                         weights: Femtos(weights * 9_000),
                         memory_per_context_token: Femtos(context),
+                        exchange: Femtos(token * 3),
+                        exchange_per_token: Femtos(token),
                     }) as Box<dyn StepTime>
                 }
             ),
@@ -228,8 +252,13 @@ mod tests {
     #[test]
     fn a_decode_of_one_sequence_is_bound_by_the_weights() {
         let (l40s, llama) = (crate::accelerator("l40s").unwrap(), crate::model("llama-3.1-8b").unwrap());
-        let settings =
-            RooflineSettings { tensor_parallel: 1, weight_bytes: 2.0, kv_bytes: 2.0, overhead: Femtos(0) };
+        let settings = RooflineSettings {
+            tensor_parallel: 1,
+            weight_bytes: 2.0,
+            kv_bytes: 2.0,
+            overhead: Femtos(0),
+            link_latency: Femtos(4_000_000_000),
+        };
         let roofline = Roofline::of(&l40s, &llama, &settings);
         let one = StepShape { decode_sequences: 1, decode_context: 1, ..StepShape::default() };
         // 16.06 GB at 0.8 × 864 GB/s.
@@ -245,5 +274,28 @@ mod tests {
         // 2 × 8.03e9 × 8192 operations at half of 362 TFLOPS, and attention.
         let seconds = roofline.step(&prompt).as_secs_f64();
         assert!((0.72..0.85).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn gpus_that_share_layers_exchange_two_sums_a_layer() {
+        let (h100, llama) = (crate::accelerator("h100-sxm").unwrap(), crate::model("llama-3.1-8b").unwrap());
+        let of = |tensor_parallel| {
+            let settings = RooflineSettings {
+                tensor_parallel,
+                weight_bytes: 2.0,
+                kv_bytes: 2.0,
+                overhead: Femtos(0),
+                link_latency: Femtos(4_000_000_000),
+            };
+            Roofline::of(&h100, &llama, &settings)
+        };
+        assert_eq!((of(1).exchange, of(1).exchange_per_token), (Femtos(0), Femtos(0)));
+        // 64 sums in 2 log2(8) rounds of 4 us; 64 x 2 x 7/8 x 4096 x 2 bytes at 450 GB/s.
+        assert!((of(8).exchange.as_secs_f64() - 64.0 * 6.0 * 4e-6).abs() < 1e-12);
+        assert!((of(8).exchange_per_token.as_secs_f64() - 64.0 * 1.75 * 8_192.0 / 450e9).abs() < 1e-14);
+        let one = StepShape { decode_sequences: 3, decode_context: 30, ..StepShape::default() };
+        let parts = of(8).weights.0 + 30 * of(8).memory_per_context_token.0;
+        let exchanged = of(8).exchange.0 + 3 * of(8).exchange_per_token.0;
+        assert_eq!(of(8).step(&one).0, SHORTEST + parts + exchanged);
     }
 }

@@ -127,6 +127,7 @@ fn step_time(criterion: &mut Criterion) {
         weight_bytes: 2.0,
         kv_bytes: 2.0,
         overhead: Femtos(2_000_000_000_000),
+        link_latency: Femtos(4_000_000_000),
     };
     let roofline = Roofline::of(&accelerator, &model, &settings);
     let shape = StepShape { decode_sequences: 32, decode_context: 40_000, ..StepShape::default() };

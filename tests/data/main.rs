@@ -5,6 +5,7 @@
 //! `SCALETWIN_WHOLE=three_days cargo test --release --test data three_days`.
 
 mod history;
+mod silicon;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use scaletwin_sim::traffic::trace::{Reading, RowTime, TraceFormat, TraceReader};
 /// A test on data, with the file that it needs.
 type Test = (&'static str, &'static str, fn(&Path) -> Result<(), Failed>);
 
-const TESTS: [Test; 10] = [
+const TESTS: [Test; 11] = [
     (
         "an_hour_of_azure_code_completions_under_an_hpa",
         "azure-llm-2023/AzureLLMInferenceTrace_code.csv",
@@ -51,6 +52,11 @@ const TESTS: [Test; 10] = [
         "clients_of_servegen_have_the_rates_of_the_total",
         "servegen/m-small_clients_10min.csv.gz",
         servegen_rates,
+    ),
+    (
+        "vllm_on_one_to_eight_gpus_is_near_what_was_measured",
+        silicon::POINTS,
+        silicon::vllm_on_one_to_eight_gpus,
     ),
     ("six_hours_of_history_are_billed_to_the_cent", history::TRAFFIC, history::six_hours),
 ];

@@ -12,7 +12,7 @@ use scaletwin_sim::serving::continuous::config::SchedulerConfig;
 use scaletwin_sim::world::settings::{EngineSettings, GpuSettings, StepCost, UsageSettings};
 
 use crate::spec::engine::{
-    ConcurrencySpec, ContinuousSpec, DEFAULT_OVERHEAD, EngineSpec, Precision, StepTimeSpec,
+    ConcurrencySpec, ContinuousSpec, EngineSpec, Precision, RooflineSpec, StepTimeSpec,
 };
 use crate::spec::service::DeploymentSpec;
 
@@ -240,7 +240,7 @@ fn step_time(
     served: &Served<'_>,
     problems: &mut Problems,
 ) -> Option<StepTimeModel> {
-    let overhead = match served.engine.step_time.as_ref().map(|written| &written.value) {
+    let roofline = match served.engine.step_time.as_ref().map(|written| &written.value) {
         Some(StepTimeSpec::Fixed(step)) => return Some(StepTimeModel::Fixed(Fixed { step: *step })),
         Some(StepTimeSpec::Linear(linear)) => {
             return Some(StepTimeModel::Linear(Linear {
@@ -250,8 +250,8 @@ fn step_time(
                 per_context_token: linear.per_context_token,
             }));
         }
-        Some(StepTimeSpec::Roofline(roofline)) => roofline.overhead,
-        None => DEFAULT_OVERHEAD,
+        Some(StepTimeSpec::Roofline(roofline)) => roofline.clone(),
+        None => RooflineSpec::default(),
     };
     let (Some(model), Some(accelerator)) = (&served.model, &served.accelerator) else {
         missing(spec, "step_time", problems);
@@ -261,7 +261,8 @@ fn step_time(
         tensor_parallel: served.tensor_parallel,
         weight_bytes: served.engine.weights.bytes(),
         kv_bytes: served.engine.kv_cache.bytes(),
-        overhead,
+        overhead: roofline.overhead,
+        link_latency: roofline.link_latency,
     };
     Some(StepTimeModel::Roofline(Roofline::of(accelerator, model, &settings)))
 }

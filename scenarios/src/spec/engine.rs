@@ -133,12 +133,17 @@ scaletwin_core::keys! {
     #[derive(Debug, Clone)]
     pub struct RooflineSpec {
         /// The constant part of a step: kernel launches, sampling, the scheduler (assumed).
-        pub overhead: Femtos = DEFAULT_OVERHEAD,
+        pub overhead: Femtos = RooflineSpec::default().overhead,
+        /// The latency of a message between GPUs that share layers (fitted).
+        pub link_latency: Femtos = RooflineSpec::default().link_latency,
     }
 }
 
-/// The constant part of a step unless something else is written: 2 ms, assumed.
-pub const DEFAULT_OVERHEAD: Femtos = Femtos(2_000_000_000_000);
+impl Default for RooflineSpec {
+    fn default() -> RooflineSpec {
+        RooflineSpec { overhead: Femtos(2_000_000_000_000), link_latency: Femtos(4_000_000_000) }
+    }
+}
 
 scaletwin_core::keys! {
     /// A server that works on at most `limit` requests at full speed: G/G/c, or processor sharing.
