@@ -18,6 +18,7 @@ fn offers() -> Vec<Offer> {
     for number in 0..400i64 {
         let cores = 2 + number * 190 / 399;
         let gib = cores * (1 + number % 16);
+        let size = Resources { cpu_milli: cores * 1_000, memory_bytes: gib << 30, gpu_milli: 0 };
         for zone in ["a", "b", "c"] {
             offers.push(Offer {
                 cluster: "c".into(),
@@ -26,7 +27,8 @@ fn offers() -> Vec<Offer> {
                 zone: zone.into(),
                 capacity_type: CapacityType::OnDemand,
                 price_usd_per_hour: Some(cores as f64 * 0.04 + gib as f64 * 0.005),
-                allocatable: Resources { cpu_milli: cores * 1_000, memory_bytes: gib << 30, gpu_milli: 0 },
+                capacity: size,
+                allocatable: size,
                 min_nodes: 0,
                 room: 5_000,
                 stocked_out: None,

@@ -110,6 +110,8 @@ pub struct NodeView {
     pub cordoned: bool,
     /// Its price per hour in US dollars, if known.
     pub price_usd_per_hour: Option<f64>,
+    /// What it has, the system's share included.
+    pub capacity: Resources,
     /// What pods can use of it.
     pub allocatable: Resources,
     /// The pods on it.
@@ -179,6 +181,8 @@ pub struct Offer {
     pub capacity_type: CapacityType,
     /// Its price per hour in US dollars, if known.
     pub price_usd_per_hour: Option<f64>,
+    /// What one has, the system's share included.
+    pub capacity: Resources,
     /// What pods can use of one.
     pub allocatable: Resources,
     /// The fewest nodes that the pool keeps.

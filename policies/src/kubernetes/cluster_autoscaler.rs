@@ -119,6 +119,10 @@ impl ClusterAutoscaler {
     /// `RunOnce`. Whether it did something.
     fn run_once(&mut self, cluster: &Cluster<'_>, decision: &mut Decision) -> bool {
         self.update_requests(cluster, decision);
+        if let Some(unready) = self.unhealthy(cluster) {
+            self.note(decision, "cluster", "ClusterUnhealthy", format!("{unready} nodes are not ready"));
+            return false;
+        }
         let memory = &self.memory;
         let (pods, census) = without_room(cluster.waiting.clone(), &cluster.nodes, cluster.terms, |name| {
             memory.deletions.contains_key(name)
@@ -138,6 +142,15 @@ impl ClusterAutoscaler {
             return true;
         }
         self.settings.scale_down_enabled && self.scale_down(cluster, cooling, decision)
+    }
+
+    /// How many nodes are not ready, where that is too many for anything to be done: `IsClusterHealthy`.
+    fn unhealthy(&self, cluster: &Cluster<'_>) -> Option<usize> {
+        let unready = cluster.nodes.iter().filter(|node| node.unready_since.is_some()).count();
+        let share = f64::from(self.settings.max_total_unready_percentage) / 100.0;
+        let many = unready > self.settings.ok_total_unready_count as usize
+            && unready as f64 > share * cluster.nodes.len() as f64;
+        many.then_some(unready)
     }
 
     /// Follows launches: those that failed or took too long leave their group alone for a while.
@@ -163,6 +176,7 @@ impl ClusterAutoscaler {
             }
         }
         for node in cluster.nodes.iter().filter(|node| late(node)) {
+            self.note(decision, "scale-up", "DeleteUnregistered", node.name.clone());
             decision.actions.push(self.delete(node));
         }
     }
@@ -260,6 +274,7 @@ impl ClusterAutoscaler {
                 node.pods.is_empty() || overdue(leaving, self.settings.max_graceful_termination, cluster.now);
             if tainted && gone {
                 self.memory.deletions.remove(&node.name);
+                self.note(decision, "scale-down", "NodeDeleteOk", node.name.clone());
                 decision.actions.push(self.delete(node));
             }
         }

@@ -172,7 +172,7 @@ impl Karpenter {
     fn provision(&mut self, cluster: &Cluster<'_>, decision: &mut Decision) {
         let rooms = cluster.rooms(&[]);
         let names: Vec<String> = rooms.rooms.iter().map(|room| room.node.name.clone()).collect();
-        let found = cluster.schedule(rooms, cluster.waiting.clone());
+        let found = cluster.schedule(rooms, cluster.waiting.clone(), &[]);
         let promise = cluster.now.saturating_add(self.settings.batch_max * 2);
         for (_, spot) in &found.placed {
             if let Spot::Room(room) = spot {
@@ -391,6 +391,8 @@ impl Karpenter {
             let over = grace.is_some_and(|grace| cluster.now.since(leaving.since) >= grace);
             if node.pods.is_empty() || over {
                 self.memory.leaving.remove(&name);
+                let code = if node.pods.is_empty() { "Drained" } else { "TerminationGracePeriodExpired" };
+                self.note(decision, code, name.clone());
                 decision.actions.push(Action::DeleteNode { cluster: self.cluster.clone(), node: name });
             }
         }

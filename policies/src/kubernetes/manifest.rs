@@ -135,6 +135,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether the map as a whole is waived; nothing of it is to be read then.
+    pub fn is_waived(&self, reader: &mut Reader) -> bool {
+        let waived = reader.waived.contains(&self.path);
+        if waived {
+            reader.used.insert(self.path.clone());
+            reader.coverage.push((self.path.clone(), Coverage::Waived));
+        }
+        waived
+    }
+
     /// Refuses what is left, unless it is waived.
     pub fn finish(self, reader: &mut Reader) {
         for entry in &self.entries {

@@ -52,6 +52,12 @@ impl<'a> Within<'a> {
         Within { zone: Some(zone), ..self }
     }
 
+    /// Whether no pod has narrowed it.
+    #[must_use]
+    pub fn is_anywhere(&self) -> bool {
+        self.pool.is_none() && self.barred.is_empty()
+    }
+
     /// The zone, if it is fixed.
     #[must_use]
     pub fn zone(&self) -> Option<&'a str> {

@@ -312,6 +312,7 @@ mod tests {
             unready_since: None,
             cordoned: false,
             price_usd_per_hour: None,
+            capacity: gpus(2_000),
             allocatable: gpus(2_000),
             pods: Vec::new(),
         }
@@ -325,6 +326,7 @@ mod tests {
             zone: "a".into(),
             capacity_type: CapacityType::OnDemand,
             price_usd_per_hour: None,
+            capacity: gpus(2_000),
             allocatable: gpus(2_000),
             min_nodes: 1,
             room,

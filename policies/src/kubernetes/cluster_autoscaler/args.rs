@@ -6,7 +6,7 @@ use super::spec::FlagsSpec;
 use crate::kubernetes::manifest::{FieldCoverage, Reader, documents};
 
 /// Flags that decisions depend on; our keys are these names with underscores.
-const HONOURED: [&str; 30] = [
+const HONOURED: [&str; 32] = [
     "--scan-interval",
     "--frequent-loops-enabled",
     "--expander",
@@ -37,11 +37,14 @@ const HONOURED: [&str; 30] = [
     "--max-graceful-termination-sec",
     "--node-delete-delay-after-taint",
     "--max-empty-bulk-delete",
+    "--ok-total-unready-count",
+    "--max-total-unready-percentage",
 ];
 
-/// Flags that no decision here depends on: who it is and how it talks; node groups, which are the pools of the scenario;
+/// Flags that no decision here depends on: who it is and how it talks; how node groups are found, which are the pools of the
+/// scenario (`--nodes` says how large they may be, and is none of these);
 /// pods and nodes of kinds that a scenario does not have; limits on its own computing time; failures that do not happen.
-const WITHOUT_EFFECT: [&str; 40] = [
+const WITHOUT_EFFECT: [&str; 37] = [
     "--v",
     "--vmodule",
     "--logtostderr",
@@ -70,13 +73,10 @@ const WITHOUT_EFFECT: [&str; 40] = [
     "--status-config-map-name",
     "--record-duplicated-events",
     "--aws-use-static-instance-list",
-    "--nodes",
     "--node-group-auto-discovery",
     "--skip-nodes-with-local-storage",
     "--skip-nodes-with-system-pods",
     "--ignore-daemonsets-utilization",
-    "--ok-total-unready-count",
-    "--max-total-unready-percentage",
     "--scale-down-delay-after-failure",
     "--scale-down-simulation-timeout",
     "--max-binpacking-time",

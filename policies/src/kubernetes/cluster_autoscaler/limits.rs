@@ -60,5 +60,5 @@ impl Limits {
 
 /// What all nodes have together.
 pub fn total<'a>(nodes: impl IntoIterator<Item = &'a NodeView>) -> Resources {
-    nodes.into_iter().fold(Resources::default(), |sum, node| sum.plus(&node.allocatable))
+    nodes.into_iter().fold(Resources::default(), |sum, node| sum.plus(&node.capacity))
 }

@@ -143,9 +143,9 @@ impl Unneeded {
             let fewest = groups.iter().find(|group| group.pool == node.pool).map(|group| group.min_nodes);
             let size = sizes.entry(node.pool.as_str()).or_default();
             let above = fewest.is_some_and(|fewest| *size > fewest as usize);
-            if above && settings.limits.may_lose(&left, &node.allocatable) {
+            if above && settings.limits.may_lose(&left, &node.capacity) {
                 *size -= 1;
-                left = left.minus(&node.allocatable);
+                left = left.minus(&node.capacity);
                 removable.push(*node);
             }
         }

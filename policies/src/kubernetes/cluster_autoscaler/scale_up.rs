@@ -70,7 +70,7 @@ impl<'a> Growth<'_, 'a> {
     fn may_add(&self, group: &Offer) -> u32 {
         let limits: &Limits = &self.settings.limits;
         limits
-            .more(&total(self.nodes.iter().copied()), &group.allocatable)
+            .more(&total(self.nodes.iter().copied()), &group.capacity)
             .min(limits.more_nodes(self.nodes.len()))
     }
 
@@ -89,7 +89,7 @@ impl<'a> Growth<'_, 'a> {
         let found = estimate(&fitting, &group.allocatable, limit, self.around(group));
         (found.nodes > 0).then(|| Expansion {
             group: &group.pool,
-            node: group.allocatable,
+            node: group.capacity,
             price_usd_per_hour: group.price_usd_per_hour,
             nodes: found.nodes,
             pods: found.pods,

@@ -69,6 +69,10 @@ scaletwin_core::keys! {
         pub node_group_backoff_reset_timeout: Span = Span::from_secs(10_800),
         /// Whether nodes are removed at all.
         pub scale_down_enabled: bool = true,
+        /// With more nodes than this that do not answer, and more of all than the next flag says, nothing is done.
+        pub ok_total_unready_count: u32 = 3,
+        /// In percent.
+        pub max_total_unready_percentage: u32 = 45,
         /// How long after nodes were added none is removed.
         pub scale_down_delay_after_add: Span = Span::from_secs(600),
         /// How long after nodes were removed no more are.
@@ -114,6 +118,10 @@ pub struct CaSettings {
     pub max_node_provision_time: Span,
     pub backoff: BackoffSettings,
     pub scale_down_enabled: bool,
+    /// With more nodes than this that do not answer, and more of all than the next says, nothing is done.
+    pub ok_total_unready_count: u32,
+    /// In percent.
+    pub max_total_unready_percentage: u32,
     pub scale_down_delay_after_add: Span,
     pub scale_down_delay_after_delete: Span,
     pub scale_down_unneeded_time: Span,
@@ -173,6 +181,8 @@ impl FlagsSpec {
                 reset: self.node_group_backoff_reset_timeout,
             },
             scale_down_enabled: self.scale_down_enabled,
+            ok_total_unready_count: self.ok_total_unready_count,
+            max_total_unready_percentage: self.max_total_unready_percentage,
             scale_down_delay_after_add: self.scale_down_delay_after_add,
             scale_down_delay_after_delete: self.scale_down_delay_after_delete,
             scale_down_unneeded_time: self.scale_down_unneeded_time,

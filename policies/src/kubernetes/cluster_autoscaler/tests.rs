@@ -52,6 +52,7 @@ fn node(name: &str, ready: bool, allocatable: Resources, pods: &[i64]) -> NodeVi
         unready_since: None,
         cordoned: false,
         price_usd_per_hour: None,
+        capacity: allocatable,
         allocatable,
         pods: pods.iter().enumerate().map(pod).collect(),
     }
@@ -65,6 +66,7 @@ fn offer(pool: &str, allocatable: Resources, room: u32) -> Offer {
         zone: "a".into(),
         capacity_type: CapacityType::OnDemand,
         price_usd_per_hour: None,
+        capacity: allocatable,
         allocatable,
         min_nodes: 0,
         room,
@@ -112,6 +114,28 @@ fn drained(decision: &Decision) -> Vec<&str> {
 
 fn view(nodes: Vec<NodeView>, pending: Vec<PendingPod>, offers: Vec<Offer>) -> NodesView {
     NodesView { nodes, pending, offers, terms: Vec::new() }
+}
+
+#[test]
+fn with_too_many_silent_nodes_nothing_is_done() {
+    let silent = |name: &str| NodeView {
+        unready_since: Some(Time::ZERO),
+        cordoned: true,
+        ..node(name, true, size(4_000, 0), &[])
+    };
+    let there = |count: usize| {
+        let mut nodes: Vec<NodeView> = (0..count).map(|n| silent(&format!("g-{n}"))).collect();
+        nodes.extend((count..8).map(|n| node(&format!("g-{n}"), true, size(4_000, 0), &[4_000])));
+        view(nodes, vec![pending("a", 0, size(1_000, 0))], vec![offer("g", size(4_000, 0), 9)])
+    };
+    // Three may always be; then more than 45 % of eight: four.
+    for (count, acts) in [(3, true), (4, false)] {
+        let decision = decide(&mut autoscaler("{}"), 30, Cause::Periodic, &there(count));
+        assert_eq!(!launched(&decision).is_empty(), acts, "{count}");
+        assert_eq!(decision.reasons.iter().any(|reason| reason.code == "ClusterUnhealthy"), !acts);
+    }
+    let lenient = "{max_total_unready_percentage: 50}";
+    assert_eq!(launched(&decide(&mut autoscaler(lenient), 30, Cause::Periodic, &there(4))), [("g", 1)]);
 }
 
 #[test]

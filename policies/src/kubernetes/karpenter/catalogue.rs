@@ -19,6 +19,8 @@ pub const PREFERENCE: [CapacityType; 3] =
 pub struct InstanceType {
     /// Its name.
     pub name: String,
+    /// What one has, which counts against limits.
+    pub capacity: Resources,
     /// What pods can use of one.
     pub allocatable: Resources,
     /// The places of its offers in [`Catalogue::offers`], those that can be had now.
@@ -119,7 +121,8 @@ fn types(offers: &[&Offer], node_pool: &NodePoolSettings, now: Time) -> Vec<Inst
         let known = *places.entry(key).or_insert(found.len());
         if known == found.len() {
             let name = offer.instance_type.clone();
-            found.push(InstanceType { name, allocatable: offer.allocatable, offers: Vec::new() });
+            let Offer { capacity, allocatable, .. } = **offer;
+            found.push(InstanceType { name, capacity, allocatable, offers: Vec::new() });
         }
         found[known].offers.push(place);
     }

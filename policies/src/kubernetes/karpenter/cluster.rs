@@ -81,7 +81,7 @@ impl<'a> Cluster<'a> {
             instance_type: &node.instance_type,
             zone: &node.zone,
             capacity_type: node.capacity_type,
-            allocatable: node.allocatable,
+            capacity: node.capacity,
         };
         self.node_pools.iter().position(|node_pool| node_pool.takes(&labels))
     }
@@ -102,17 +102,19 @@ impl<'a> Cluster<'a> {
         rooms
     }
 
-    pub(super) fn schedule(&self, rooms: Rooms<'a>, pods: Vec<Pod<'a>>) -> Schedule<'a> {
-        scheduler::schedule(rooms, pods, &self.catalogue, self.remaining())
+    /// Where `pods` would go, the nodes named being gone.
+    pub(super) fn schedule(&self, rooms: Rooms<'a>, pods: Vec<Pod<'a>>, without: &[&str]) -> Schedule<'a> {
+        scheduler::schedule(rooms, pods, &self.catalogue, self.remaining(without))
     }
 
-    /// What each NodePool may still have.
-    fn remaining(&self) -> Vec<PoolLimits> {
+    /// What each NodePool may still have besides its nodes that stay, those named aside.
+    fn remaining(&self, without: &[&str]) -> Vec<PoolLimits> {
         let mut remaining: Vec<PoolLimits> =
             self.node_pools.iter().map(|node_pool| node_pool.limits).collect();
-        for node in &self.nodes {
+        let staying = |node: &&&NodeView| !self.leaves(node) && !without.contains(&node.name.as_str());
+        for node in self.nodes.iter().filter(staying) {
             if let Some(owner) = self.owner(node) {
-                remaining[owner].take(&node.allocatable);
+                remaining[owner].take(&node.capacity);
             }
         }
         remaining

@@ -100,7 +100,7 @@ impl<'a> Cluster<'a> {
         let pods = self.waiting.iter().copied().chain(moving.iter().copied()).collect();
         let rooms = self.rooms(names);
         let ready: Vec<bool> = rooms.rooms.iter().map(|room| room.node.ready_since.is_some()).collect();
-        let found = self.schedule(rooms, pods);
+        let found = self.schedule(rooms, pods, names);
         let moves: std::collections::BTreeSet<&str> = moving.iter().map(|pod| pod.name).collect();
         let settled =
             found.placed.iter().filter(|(pod, _)| moves.contains(pod.name)).all(|(_, spot)| match spot {
@@ -114,13 +114,13 @@ impl<'a> Cluster<'a> {
     /// The offer that replaces nodes of this price: strictly cheaper, whatever of it is launched.
     fn replacement(&self, claim: &Claim<'a>, nodes: &[Candidate<'a>], price: f64) -> Option<usize> {
         let all_spot = nodes.iter().all(|candidate| candidate.node.capacity_type == CapacityType::Spot);
-        let may_be_spot = self.offers_kind(claim, CapacityType::Spot);
+        let may_be_spot = self.may_be(claim, CapacityType::Spot);
         let spot_to_spot = all_spot && may_be_spot;
         if spot_to_spot && !self.spot_to_spot {
             return None;
         }
         // Prices were compared on the assumption that spot is launched: so it must not become anything dearer.
-        let pinned = spot_to_spot || (may_be_spot && self.offers_kind(claim, CapacityType::OnDemand));
+        let pinned = spot_to_spot || (may_be_spot && self.may_be(claim, CapacityType::OnDemand));
         let kinds: &[CapacityType] = if pinned { &[CapacityType::Spot] } else { &PREFERENCE };
         let cost = |place: usize| self.catalogue.worst_price(claim.node_pool, place, &claim.within, kinds);
         let mut most = price;
@@ -139,9 +139,19 @@ impl<'a> Cluster<'a> {
         self.catalogue.cheapest(claim.node_pool, &types, &claim.within, kinds, &room)
     }
 
-    fn offers_kind(&self, claim: &Claim<'a>, kind: CapacityType) -> bool {
-        let room = self.catalogue.room();
-        self.catalogue.cheapest(claim.node_pool, &claim.types, &claim.within, &[kind], &room).is_some()
+    /// Whether a planned node may be bought so, whether or not the provider has it now: its NodePool says so, or says
+    /// nothing and there are such offers.
+    fn may_be(&self, claim: &Claim<'a>, kind: CapacityType) -> bool {
+        let settings = &self.node_pools[claim.node_pool];
+        let offered = || {
+            let of_kind = self.catalogue.offers.iter().filter(|offer| offer.capacity_type == kind);
+            of_kind.copied().any(|offer| settings.takes(&offer.into()) && claim.within.allows(offer))
+        };
+        match settings.may_be(kind) {
+            Some(may) if claim.within.is_anywhere() => may,
+            Some(false) => false,
+            _ => offered(),
+        }
     }
 
     /// Where several nodes go and the one that comes could be of the type of one of them, it has to be cheaper than that

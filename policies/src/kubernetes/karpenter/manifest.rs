@@ -1,11 +1,11 @@
 //! `karpenter.sh/v1` NodePools.
 
-use scaletwin_core::input::{At, Node, Place, Problems, Read, Value};
+use scaletwin_core::input::{At, Node, Place, Problem, Problems, Read, Value};
 use scaletwin_core::units::{Bytes, Quantity, Span};
 
 use super::spec::{
-    BudgetSpec, ConsolidationPolicy, DisruptionSpec, Lasting, LimitsSpec, NodePoolSettings, NodePoolSpec,
-    Operator, ReasonName, RequirementSpec,
+    BudgetSpec, ConsolidationPolicy, DisruptionSpec, Label, Lasting, LimitsSpec, NodePoolSettings,
+    NodePoolSpec, Operator, ReasonName, RequirementSpec,
 };
 use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, documents, unexpected};
 
@@ -142,8 +142,8 @@ struct Template {
     termination_grace_period: Option<Span>,
 }
 
-/// `spec.template`. Labels, the node class and taints with their tolerations do not matter to pods of a scenario, which
-/// name neither.
+/// `spec.template`. Labels that nodes get from it are not seen by the pods of a scenario, whose selectors look at the labels
+/// of node pools.
 fn read_template(reader: &mut Reader, node: &Node) -> Option<Template> {
     let mut fields = reader.fields(node, "spec.template")?;
     fields.without_effect(reader, &["metadata"]);
@@ -161,15 +161,10 @@ fn read_template(reader: &mut Reader, node: &Node) -> Option<Template> {
     Some(Template { requirements, expire_after, termination_grace_period })
 }
 
-/// Labels that all nodes of a scenario have alike.
-const ALIKE: [&str; 2] = ["kubernetes.io/arch", "kubernetes.io/os"];
-
+/// Reads a requirement. One on a label that is not modelled can be waived by its path, as any field.
 fn read_requirement(reader: &mut Reader, node: &Node, path: &str) -> Option<At<RequirementSpec>> {
-    let alike = node.get("key").and_then(Node::as_text).is_some_and(|key| ALIKE.contains(&key));
     let mut fields = reader.fields(node, path)?;
-    if alike {
-        fields.without_effect(reader, &["key", "operator", "values"]);
-        fields.finish(reader);
+    if fields.is_waived(reader) {
         return None;
     }
     let key = value::<At<String>>(&mut fields, reader, "key");
@@ -180,6 +175,12 @@ fn read_requirement(reader: &mut Reader, node: &Node, path: &str) -> Option<At<R
         reader.problems().error(&node.place, format!("{path}: expected key, operator and values"));
         return None;
     };
+    if node.get("key").and_then(|key| Label::read(key, &mut Problems::default())).is_none() {
+        let message = format!("{path}: the label {} is not modelled", key.value);
+        let hint = format!("modelled are {}; run without it by waive: ['{path}']", Label::shape().phrase);
+        reader.problems().push(Problem::error(&key.place, message).hint(hint));
+        return None;
+    }
     let spec = RequirementSpec { key, operator, values: values.unwrap_or_default() };
     Some(At { value: spec, place: node.place.clone() })
 }

@@ -160,7 +160,7 @@ impl<'a> Scheduler<'a, '_> {
     /// A node of a NodePool, of any type within its limits.
     fn empty_claim(&self, node_pool: usize) -> Claim<'a> {
         let types = &self.catalogue.types[node_pool];
-        let allowed = |place: &usize| self.remaining[node_pool].has(&types[*place].allocatable);
+        let allowed = |place: &usize| self.remaining[node_pool].has(&types[*place].capacity);
         Claim {
             node_pool,
             types: (0..types.len()).filter(allowed).collect(),
@@ -174,7 +174,7 @@ impl<'a> Scheduler<'a, '_> {
     /// A node with its first pod is planned. Its place.
     fn plan(&mut self, claim: Claim<'a>) -> usize {
         let types = &self.catalogue.types[claim.node_pool];
-        let most = claim.types.iter().map(|place| types[*place].allocatable);
+        let most = claim.types.iter().map(|place| types[*place].capacity);
         self.remaining[claim.node_pool].take(&most.reduce(largest).unwrap_or_default());
         let place = self.claims.len();
         self.order.insert((1, place));

@@ -163,6 +163,10 @@ scaletwin_core::names! {
         Gt = "Gt",
         /// It is a smaller number.
         Lt = "Lt",
+        /// It is as large a number, or larger.
+        Gte = "Gte",
+        /// It is as small a number, or smaller.
+        Lte = "Lte",
     }
 }
 
@@ -251,6 +255,8 @@ scaletwin_core::names! {
         Family = "karpenter.k8s.aws/instance-family",
         /// Its first letters.
         Category = "karpenter.k8s.aws/instance-category",
+        /// The number in the family.
+        Generation = "karpenter.k8s.aws/instance-generation",
         /// What stands after the point of the instance type.
         Size = "karpenter.k8s.aws/instance-size",
         /// Cores.
@@ -259,6 +265,12 @@ scaletwin_core::names! {
         Memory = "karpenter.k8s.aws/instance-memory",
         /// GPUs.
         Gpus = "karpenter.k8s.aws/instance-gpu-count",
+        /// Who made its GPUs.
+        GpuMaker = "karpenter.k8s.aws/instance-gpu-manufacturer",
+        /// The architecture of its CPU.
+        Arch = "kubernetes.io/arch",
+        /// Its operating system: Linux, always.
+        Os = "kubernetes.io/os",
     }
 }
 
@@ -273,8 +285,8 @@ pub struct Labels<'a> {
     pub zone: &'a str,
     /// How it is bought.
     pub capacity_type: CapacityType,
-    /// What pods can use.
-    pub allocatable: scaletwin_core::control::Resources,
+    /// What it has.
+    pub capacity: scaletwin_core::control::Resources,
 }
 
 impl<'a> From<&'a Offer> for Labels<'a> {
@@ -284,7 +296,7 @@ impl<'a> From<&'a Offer> for Labels<'a> {
             instance_type: &offer.instance_type,
             zone: &offer.zone,
             capacity_type: offer.capacity_type,
-            allocatable: offer.allocatable,
+            capacity: offer.capacity,
         }
     }
 }
@@ -306,14 +318,32 @@ impl Labels<'_> {
                     .next()
                     .unwrap_or(""),
             ),
+            Label::Generation => there(&generation_of(family).to_string()),
             Label::Size => there(size),
-            Label::Cpu => Some((self.allocatable.cpu_milli / 1_000).to_string()),
-            Label::Memory => Some((self.allocatable.memory_bytes >> 20).to_string()),
+            Label::Cpu => Some((self.capacity.cpu_milli / 1_000).to_string()),
+            Label::Memory => Some((self.capacity.memory_bytes >> 20).to_string()),
             Label::Gpus => {
-                (self.allocatable.gpu_milli > 0).then(|| (self.allocatable.gpu_milli / 1_000).to_string())
+                (self.capacity.gpu_milli > 0).then(|| (self.capacity.gpu_milli / 1_000).to_string())
             }
+            Label::GpuMaker => (self.capacity.gpu_milli > 0).then(|| "nvidia".to_owned()),
+            Label::Arch => there(if is_graviton(family, size) { "arm64" } else { "amd64" }),
+            Label::Os => there("linux"),
         }
     }
+}
+
+/// The digits in the name of a family: `6` of `g6e`.
+fn generation_of(family: &str) -> &str {
+    let from = family.find(|c: char| c.is_ascii_digit()).unwrap_or(family.len());
+    let digits = &family[from..];
+    &digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())]
+}
+
+/// Whether the name is that of an AWS instance with a Graviton processor, which has a `g` after the generation: `m7g.large`.
+fn is_graviton(family: &str, size: &str) -> bool {
+    let generation = generation_of(family);
+    let after = family.rsplit_once(generation).map_or("", |(_, after)| after);
+    !size.is_empty() && !generation.is_empty() && after.contains('g')
 }
 
 impl Requirement {
@@ -330,6 +360,8 @@ impl Requirement {
             Operator::DoesNotExist => value.is_none(),
             Operator::Gt => own.zip(wanted).is_some_and(|(own, wanted)| own > wanted),
             Operator::Lt => own.zip(wanted).is_some_and(|(own, wanted)| own < wanted),
+            Operator::Gte => own.zip(wanted).is_some_and(|(own, wanted)| own >= wanted),
+            Operator::Lte => own.zip(wanted).is_some_and(|(own, wanted)| own <= wanted),
         }
     }
 }
@@ -340,6 +372,20 @@ impl NodePoolSettings {
     pub fn takes(&self, labels: &Labels<'_>) -> bool {
         (self.pools.is_empty() || self.pools.iter().any(|pool| pool == labels.pool))
             && self.requirements.iter().all(|requirement| requirement.is_met(labels))
+    }
+
+    /// Whether its nodes may be bought so, if a requirement says anything about it.
+    #[must_use]
+    pub fn may_be(&self, kind: CapacityType) -> Option<bool> {
+        let name = kind.name();
+        let says = |requirement: &Requirement| match requirement.operator {
+            Operator::In => Some(requirement.values.iter().any(|value| value == name)),
+            Operator::NotIn => Some(requirement.values.iter().all(|value| value != name)),
+            Operator::DoesNotExist => Some(false),
+            _ => None,
+        };
+        let written = self.requirements.iter().filter(|requirement| requirement.label == Label::CapacityType);
+        written.filter_map(says).reduce(|a, b| a && b)
     }
 
     /// The NodePool that nobody wrote.
@@ -402,7 +448,7 @@ impl RequirementSpec {
         let wanted = match self.operator {
             Operator::In | Operator::NotIn => !self.values.is_empty(),
             Operator::Exists | Operator::DoesNotExist => self.values.is_empty(),
-            Operator::Gt | Operator::Lt => {
+            Operator::Gt | Operator::Lt | Operator::Gte | Operator::Lte => {
                 matches!(self.values.as_slice(), [one] if one.parse::<i64>().is_ok())
             }
         };
@@ -410,10 +456,9 @@ impl RequirementSpec {
             let name = self.operator.name();
             let problem =
                 Problem::error(&self.key.place, format!("the values do not go with the operator {name}"));
-            problems
-                .push(problem.hint(
-                    "In and NotIn take some, Exists and DoesNotExist none, Gt and Lt one whole number",
-                ));
+            problems.push(problem.hint(
+                "In and NotIn take some, Exists and DoesNotExist none, Gt, Lt, Gte and Lte one whole number",
+            ));
             return None;
         }
         Some(Requirement { label, operator: self.operator, values: self.values.clone() })

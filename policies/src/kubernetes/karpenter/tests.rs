@@ -38,6 +38,7 @@ fn offer(pool: &str, size: i64, price: f64, capacity_type: CapacityType) -> Offe
         zone: "a".into(),
         capacity_type,
         price_usd_per_hour: Some(price),
+        capacity: cores(size),
         allocatable: cores(size),
         min_nodes: 0,
         room: 50,
@@ -70,6 +71,7 @@ fn node(offer: &Offer, number: u32, pods: &[i64]) -> NodeView {
         unready_since: None,
         cordoned: false,
         price_usd_per_hour: offer.price_usd_per_hour,
+        capacity: offer.capacity,
         allocatable: offer.allocatable,
     }
 }
@@ -197,6 +199,40 @@ fn limits_hold_for_the_largest_type_that_a_node_could_become() {
     let decision = decide(&mut karpenter, 1, Cause::Wake, &waiting);
     assert_eq!(launched(&decision), [("od16", 2)]);
     assert!(decision.reasons.iter().any(|reason| reason.code == "FailedScheduling"));
+}
+
+#[test]
+fn limits_count_whole_machines_and_not_those_that_would_go() {
+    // A quarter of each machine is the system's: two nodes of 4 cores fill a limit of 8, though pods can use 6 of them.
+    let mut offers = vec![offer("od4", 3, 0.2, CapacityType::OnDemand)];
+    offers[0].capacity = cores(4);
+    let pods: Vec<PendingPod> = (0..3).map(|n| pending(&n.to_string(), 0, 3)).collect();
+    let waiting = view(vec![], pods, offers);
+    let mut limited = karpenter(", limits: {cpu: 8}");
+    decide(&mut limited, 0, POKE, &waiting);
+    assert_eq!(launched(&decide(&mut limited, 1, Cause::Wake, &waiting)), [("od4", 2)]);
+    // A NodePool at its limit can have a smaller node instead of the one it has.
+    let offers = on_demand();
+    let large = view(vec![node(&offers[3], 0, &[3])], vec![], offers);
+    let full = ", limits: {cpu: 16}, disruption: {budgets: [{nodes: 100%}]}";
+    assert_eq!(moved(&mut karpenter(full), &large).1.as_deref(), Some("od4"));
+}
+
+#[test]
+fn what_may_be_spot_is_not_replaced_by_on_demand_because_there_is_no_spot_now() {
+    let mut offers = on_demand();
+    offers.push(Offer { room: 0, ..offer("spot4", 4, 0.1, CapacityType::Spot) });
+    let there = |kind: usize| view(vec![node(&offers[kind], 0, &[1])], vec![], offers.clone());
+    let with = |kinds: &str| {
+        format!(
+            ", requirements: [{{key: karpenter.sh/capacity-type, operator: In, values: [{kinds}]}}], \
+             disruption: {{budgets: [{{nodes: 100%}}]}}"
+        )
+    };
+    assert_eq!(moved(&mut karpenter(&with("spot, on-demand")), &there(3)).1, None);
+    assert_eq!(moved(&mut karpenter(&with("on-demand")), &there(3)).1.as_deref(), Some("od2"));
+    // Nothing written: there are spot offers, if none at the moment.
+    assert_eq!(moved(&mut free(""), &there(3)).1, None);
 }
 
 #[test]
@@ -389,10 +425,11 @@ fn a_node_pool_is_read_as_people_write_it() {
     assert_eq!((pool.name.as_str(), pool.weight, pool.expire_after), ("gpu", 10, None));
     assert_eq!((pool.limits.cpu_milli, pool.limits.gpu_milli), (Some(100_000), Some(8_000)));
     assert_eq!(pool.consolidate_after, Some(Span::from_secs(30)));
-    assert_eq!((pool.budgets.len(), pool.requirements.len()), (2, 2));
+    assert_eq!((pool.budgets.len(), pool.requirements.len()), (2, 3));
     let gpu = Offer { instance_type: "g6e.xlarge".into(), ..offer("x", 4, 1.0, CapacityType::Spot) };
     assert!(pool.takes(&(&gpu).into()));
-    assert!(!pool.takes(&(&Offer { instance_type: "m7i.xlarge".into(), ..gpu }).into()));
+    let others = ["m7i.xlarge", "g5g.xlarge"].map(|name| Offer { instance_type: name.into(), ..gpu.clone() });
+    assert!(others.iter().all(|offer| !pool.takes(&offer.into())), "another category, another architecture");
 }
 
 #[test]
@@ -403,6 +440,8 @@ fn a_field_that_is_not_modelled_is_refused_by_name_unless_it_is_waived() {
     assert!(read(&text, &["spec.template.spec.taints"]).is_ok());
     let other = MANIFEST.replace("instance-category", "instance-hypervisor");
     assert!(read(&other, &[]).expect_err("an unknown label").contains("karpenter.k8s.aws/instance-family"));
+    let waived = read(&other, &["spec.template.spec.requirements[1]"]).expect("waived as a whole");
+    assert_eq!(waived[0].requirements.len(), 2);
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl Fleet {
             unready_since: node.unready,
             cordoned: node.cordoned || node.unready.is_some(),
             price_usd_per_hour: self.accounts[self.pool_of(entity)].price(),
+            capacity: pool.whole(),
             allocatable: pool.allocatable,
             pods: pods.chain(coming).collect(),
         })
@@ -189,6 +190,7 @@ impl Fleet {
             zone: pool.zone.clone(),
             capacity_type: pool.capacity_type,
             price_usd_per_hour: self.accounts[place].price(),
+            capacity: pool.whole(),
             allocatable: pool.allocatable,
             min_nodes: pool.min_nodes,
             room: pool.max_nodes.saturating_sub(nodes),
