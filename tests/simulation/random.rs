@@ -254,6 +254,8 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             "{kind: consistent-hash, load_factor: 1.5}",
             "session-affinity",
             "{kind: prefix-affinity, load_slack: 2}",
+            "{kind: resource-based, refresh: 300ms, waiting: 1, running: 2, cpu: 0.5}",
+            "{kind: resource-based, refresh: 2s, running: 1}",
         ]),
         prop::sample::select(vec!["end: drain", "end: cut"]),
         prop::sample::select(vec![0u32, 20]),

@@ -43,6 +43,7 @@ pub(super) fn services(
     let mut own = 0..;
     for (place, written) in spec.services.value.iter().enumerate() {
         services.push(service(written, problems));
+        let first = deployments.len();
         for (written_deployment, own) in written.deployments.value.iter().zip(&mut own) {
             let Some(mut model) =
                 deployment(written_deployment, written, place, clusters, &spec.clusters, problems)
@@ -55,6 +56,8 @@ pub(super) fn services(
             deployments.push(model);
             specs.push(written_deployment);
         }
+        let balance = &services[place].routing.balance;
+        routing::check_reports(&written.routing, balance, &deployments[first..], problems);
     }
     start_up::check_shared(&deployments, &specs, problems);
     (services, deployments)

@@ -155,6 +155,7 @@ impl World {
         self.plan_crash(id, deployment, calendar);
         let member = self.member(slot);
         self.state.services[service].router.add(&member);
+        self.begin_reports(slot, calendar);
         self.judge_deployments(service);
         self.empty_queue(service, calendar);
         if self.fleet.is_rolling(deployment) {
