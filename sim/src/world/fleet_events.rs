@@ -119,7 +119,9 @@ impl World {
             return self.begin_start(id, deployment, calendar);
         }
         let luck = self.luck.cold_start[deployment];
-        let start = settings.cold_start.draw(&mut luck.entity(u64::from(serving.ordinal)));
+        let restarts = self.restarts_of(id);
+        let start = settings.cold_start.draw(&mut luck.entity(draw));
+        let draw = u64::from(restarts) << 32 | u64::from(serving.ordinal);
         let start = Span::from_secs_f64(start).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
         let found = settings.readiness.found_after(start);
         self.will_be_ready(id, now.saturating_add(found), calendar);

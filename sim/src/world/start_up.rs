@@ -262,7 +262,7 @@ impl World {
     fn waking(&self, id: ReplicaId, starting: &Starting, sleep: &Sleep) -> Need {
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
         // The number after those of the stages.
-        let draw = u64::from(ordinal) << 3 | 7;
+        let draw = self.start_draw(id, ordinal, 7);
         Need::Time(seconds(sleep.wake.draw(&mut self.luck.start_up[starting.deployment].entity(draw))))
     }
 
@@ -275,9 +275,14 @@ impl World {
         };
         let Some(law) = law else { return Need::Nothing };
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
-        let draw = u64::from(ordinal) << 3 | starting.stage as u64;
+        let draw = self.start_draw(id, ordinal, starting.stage as u64);
         let luck = self.luck.start_up[starting.deployment];
         Need::Time(seconds(law.draw(&mut luck.entity(draw))))
+    /// The number of a draw for a part of a start: each attempt of each replica has its own.
+    pub(super) fn start_draw(&self, id: ReplicaId, ordinal: u32, part: u64) -> u64 {
+        u64::from(self.restarts_of(id)) << 35 | u64::from(ordinal) << 3 | part
+    }
+
     }
 
     /// Ends the stage of a replica. Whether there is another one.
