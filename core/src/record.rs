@@ -34,6 +34,6 @@ pub use slo::{LatencyMetric, Objective, ObjectiveResult, Slo};
 pub use study::{Estimate, Study, student_quantile};
 pub use summary::{
     ColdStarts, CostSummary, CrossZoneSummary, DeploymentSummary, Extent, NodePoolSummary, ServiceSummary,
-    SloSummary, StageSummary, Summary,
+    SloSummary, StageSummary, StandbySummary, Summary,
 };
 pub use timeline::{TimeAverage, Window};

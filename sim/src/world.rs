@@ -16,6 +16,7 @@
 //! | `failures`, `halted` | nodes fail, and what is left of their replicas |
 //! | `evictions` | how fast their pods go |
 //! | `crashes` | containers start again, and nodes that failed |
+//! | `standby` | replicas that stand by |
 //! | `start_up` | the stages of a replica's start |
 //! | `load` | load as it is reported to controllers |
 //! | `scrapes` | exporters are read, the metrics-server looks |
@@ -48,6 +49,7 @@ mod routing;
 pub mod run;
 mod scrapes;
 pub mod settings;
+mod standby;
 mod start_up;
 
 use std::collections::{BTreeMap, BTreeSet};

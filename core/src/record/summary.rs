@@ -158,10 +158,24 @@ pub struct DeploymentSummary {
     /// Replicas that had to go for more important ones; absent where all are as important.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas_preempted: Option<u64>,
+    /// Replicas that stood by; absent where none is to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbySummary>,
     /// How well its replicas followed demand; `null` where its capacity was not asked for or is not known.
     pub elasticity: Option<Elasticity>,
     /// The cost of the nodes that it held; `null` without prices.
     pub cost_usd: Option<f64>,
+}
+
+/// Replicas that stood by: started, without requests until one more was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StandbySummary {
+    /// How many of them were loaded, on average over time.
+    pub loaded_mean: f64,
+    /// How many were called that were loaded, and took requests after their wake.
+    pub called: u64,
+    /// How many were called before they were loaded, and went on with their start.
+    pub called_early: u64,
 }
 
 /// The figures of a node pool.

@@ -11,6 +11,7 @@ use scaletwin_sim::cluster::budgets::DisruptionBudget;
 use scaletwin_sim::cluster::preferences::Preferences;
 use scaletwin_sim::cluster::rollout::UpdateStrategy;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, PoolSettings, Readiness};
+use scaletwin_sim::cluster::standby::StandbySettings;
 use scaletwin_sim::world::cross_zone::CrossZone;
 use scaletwin_sim::world::settings::{
     DeploymentModel, EngineSettings, HealthCheck, OutlierDetection, ServiceModel,
@@ -226,6 +227,10 @@ fn deployment(
             max_unavailable: spec.update.max_unavailable.0,
         },
         rollouts: spec.rollouts.value.clone(),
+        standby: spec
+            .standby
+            .as_ref()
+            .map(|standby| StandbySettings { replicas: standby.replicas.0, wake: standby.wake.law.clone() }),
     };
     Some(DeploymentModel { settings, engine, usage })
 }
