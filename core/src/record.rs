@@ -13,6 +13,7 @@ mod elasticity;
 mod histogram;
 mod latency;
 mod outcome;
+mod priority;
 mod recorder;
 mod service;
 mod slo;
@@ -25,6 +26,7 @@ pub use elasticity::{Elasticity, Provision};
 pub use histogram::Histogram;
 pub use latency::LatencySummary;
 pub use outcome::{Finished, Outcome, OutcomeCounts};
+pub use priority::PrioritySummary;
 pub use recorder::{
     CapacityRow, DecisionLine, DecisionLog, FleetFigures, NodeRow, PoolRow, Recorder, RecorderSettings,
     ReplicaStates, RunRecord,

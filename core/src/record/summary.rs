@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Elasticity, LatencySummary, ObjectiveResult, OutcomeCounts};
+use super::{Elasticity, LatencySummary, ObjectiveResult, OutcomeCounts, PrioritySummary};
 use crate::control::CapacityType;
 
 /// The figures of a run.
@@ -62,6 +62,9 @@ pub struct ServiceSummary {
     pub wait_seconds: Option<LatencySummary>,
     /// The objectives.
     pub slo: SloSummary,
+    /// The figures of each priority; absent where all requests have the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priorities: Vec<PrioritySummary>,
     /// Requests per second that met every limit.
     pub goodput_per_second: f64,
     /// The cost of the nodes that it held; `null` without prices.
