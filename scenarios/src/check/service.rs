@@ -249,9 +249,10 @@ fn gpu_milli(spec: &DeploymentSpec, problems: &mut Problems) -> i64 {
 }
 
 /// As high as Kubernetes lets users go.
+pub(crate) const MOST_PRIORITY: i32 = 1_000_000_000;
+
 fn priority(written: &At<i32>, problems: &mut Problems) -> i32 {
-    const MOST: i32 = 1_000_000_000;
-    if !(-MOST..=MOST).contains(&written.value) {
+    if !(-MOST_PRIORITY..=MOST_PRIORITY).contains(&written.value) {
         problems.error(&written.place, "a priority is from -1000000000 to 1000000000");
     }
     written.value

@@ -9,6 +9,7 @@ use super::named;
 use super::objects::{Object, Objects, at, elements, scalar};
 use super::page::{Keyed, Line, Origin, guessed, inferred, plain, quoted};
 use super::pools::Pool;
+use crate::check::service::MOST_PRIORITY;
 use crate::spec::scheduling::{Effect, Operator, TaintSpec, TolerationSpec};
 
 /// What is around the pods of a Deployment.
@@ -236,7 +237,13 @@ impl Reader<'_> {
                 return Vec::new();
             }
         };
-        let mut keys = vec![(format!("priority: {value}"), origin)];
+        // Those of the system are beyond what users and scenarios may write.
+        let most = value.clamp(-MOST_PRIORITY, MOST_PRIORITY);
+        let origin = match most == value {
+            true => origin,
+            false => guessed(format!("the highest there is; it has {value}")),
+        };
+        let mut keys = vec![(format!("priority: {most}"), origin)];
         let of_class = class.and_then(|class| text(class.object.at(&["preemptionPolicy"])));
         if text(self.pod.get("preemptionPolicy")).or(of_class).as_deref() == Some("Never") {
             keys.push((

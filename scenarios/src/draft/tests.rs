@@ -276,6 +276,12 @@ fn what_cannot_be_carried_over_of_where_pods_run_is_listed() {
         let line = format!("Deployment/chat: {what} of its pods");
         assert!(draft.left_out.contains(&line), "{line} is not in {:?}", draft.left_out);
     }
+    dump["items"][0]["spec"]["template"]["spec"]["priorityClassName"] = json!("system-node-critical");
+    let text = dump.to_string();
+    let draft = drafted(&text);
+    scenario(&draft, &text);
+    assert!(draft.text.contains("priority: 1000000000 "), "{}", draft.text);
+    assert!(draft.text.contains("guessed: the highest there is; it has 2000001000"), "{}", draft.text);
     // Nobody but chat tolerates the taints of its nodes: without another node the web has to.
     dump["items"].as_array_mut().expect("a list").retain(|item| item["metadata"]["name"] != "four");
     let text = dump.to_string();

@@ -104,7 +104,7 @@ impl Reports {
                 equals.push(*slot);
             }
         }
-        let drawn = (equals.len() > 1).then(|| draws.below(equals.len() as u64)).unwrap_or(0);
+        let drawn = if equals.len() > 1 { draws.below(equals.len() as u64) } else { 0 };
         equals.get(usize::try_from(drawn).expect("below a length")).copied()
     }
 
