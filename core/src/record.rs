@@ -13,6 +13,7 @@ mod elasticity;
 mod histogram;
 mod latency;
 mod outcome;
+mod priority;
 mod recorder;
 mod service;
 mod slo;
@@ -25,6 +26,7 @@ pub use elasticity::{Elasticity, Provision};
 pub use histogram::Histogram;
 pub use latency::LatencySummary;
 pub use outcome::{Finished, Outcome, OutcomeCounts};
+pub use priority::PrioritySummary;
 pub use recorder::{
     CapacityRow, DecisionLine, DecisionLog, FleetFigures, NodeRow, PoolRow, Recorder, RecorderSettings,
     ReplicaStates, RunRecord,
@@ -34,6 +36,6 @@ pub use slo::{LatencyMetric, Objective, ObjectiveResult, Slo};
 pub use study::{Estimate, Study, student_quantile};
 pub use summary::{
     ColdStarts, CostSummary, CrossZoneSummary, DeploymentSummary, Extent, NodePoolSummary, ServiceSummary,
-    SloSummary, StageSummary, Summary,
+    SloSummary, StageSummary, StandbySummary, Summary,
 };
 pub use timeline::{TimeAverage, Window};

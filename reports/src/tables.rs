@@ -158,6 +158,7 @@ impl<W: Write> Requests<W> {
             "ttft_seconds",
             "tpot_seconds",
             "e2e_seconds",
+            "priority",
         ])?;
         Ok(Requests { table, services })
     }
@@ -184,6 +185,7 @@ impl<W: Write> Requests<W> {
                 span(request.ttft()),
                 span(request.tpot()),
                 span(Some(request.e2e())),
+                request.priority.to_string(),
             ])?;
         }
         Ok(())

@@ -151,6 +151,7 @@ mod tests {
                 ended: at(arrived + waited) + Span::from_millis(500),
                 prompt_tokens: 1,
                 output_tokens: 1,
+                priority: 0,
                 outcome: *outcome,
             });
         }

@@ -171,6 +171,7 @@ fn alone(settings: &RunSettings, place: usize, speed: f64) -> RunSettings {
                 cluster: None,
                 pool: None,
                 replicas: 1,
+                standby: None,
                 ..model.settings.clone()
             },
             ..model.clone()

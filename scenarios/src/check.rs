@@ -9,7 +9,7 @@ pub(crate) mod policy;
 mod queries;
 mod routing;
 mod scheduling;
-mod service;
+pub(crate) mod service;
 mod signals;
 mod start_up;
 mod traffic;

@@ -4,10 +4,13 @@
 //! part is taken only if a scenario with it passes the check, so that what is written can be run as it is.
 
 mod arguments;
+mod containers;
 mod controllers;
+mod labels;
 mod model;
 mod objects;
 mod page;
+mod placement;
 mod pools;
 mod servers;
 
@@ -97,7 +100,7 @@ impl<'a> Parts<'a> {
                 parts.pools.pop();
             }
         }
-        let mut servers = servers::servers(objects, left_out);
+        let mut servers = servers::servers(objects, &parts.pools, left_out);
         pools::add_guessed(&mut parts.pools, &servers);
         pools::make_room(&mut parts.pools, &servers, objects);
         for server in &mut servers {
@@ -129,14 +132,16 @@ impl<'a> Parts<'a> {
     /// Takes as much of a server as passes the check.
     fn settle(&self, server: &mut Server, left_out: &mut Vec<String>) {
         let mut first = None;
-        for care in Care::ALL {
-            server.care = care;
+        let takings = Care::ALL.into_iter().flat_map(|care| [(care, true), (care, false)]);
+        for (care, placed) in takings {
+            (server.care, server.placed) = (care, placed);
             let alone = self.like(vec![server.clone()]);
             let Err(why) = alone.checked(&alone.page("", &[])) else { break };
             first.get_or_insert(why);
         }
         if let Some(why) = first {
-            left_out.push(format!("{}: {why}; it is taken {}", server.object, server.care.words()));
+            let anywhere = if server.placed { "" } else { ", without what says where its pods run" };
+            left_out.push(format!("{}: {why}; it is taken {}{anywhere}", server.object, server.care.words()));
         }
     }
 
@@ -184,8 +189,14 @@ impl<'a> Parts<'a> {
 
     /// Runs ten seconds of the whole, and takes away what it gets nowhere with.
     fn prove(&mut self, left_out: &mut Vec<String>) {
-        if self.tried().is_ok() {
-            return;
+        let Err(why) = self.tried() else { return };
+        let placed: Vec<bool> =
+            self.servers.iter_mut().map(|server| std::mem::take(&mut server.placed)).collect();
+        if placed.contains(&true) && self.tried().is_ok() {
+            return left_out.push(format!("what says where pods run: {why}"));
+        }
+        for (server, placed) in self.servers.iter_mut().zip(placed) {
+            server.placed = placed;
         }
         self.controllers.remove(0);
         self.controllers.insert(0, controllers::provisioner());
@@ -238,7 +249,8 @@ impl<'a> Parts<'a> {
         lines.extend(self.pools.iter().flat_map(Pool::lines));
         lines.push(Line::of(0, "services:", None));
         let several = pools::accelerators(&self.pools) > 1;
-        lines.extend(self.servers.iter().flat_map(|server| server.lines(&self.pools, several)));
+        let present: Vec<String> = self.servers.iter().map(Server::target).collect();
+        lines.extend(self.servers.iter().flat_map(|server| server.lines(&self.pools, several, &present)));
         lines.push(Line::of(0, "traffic:", None));
         lines.extend(self.servers.iter().flat_map(Server::traffic));
         if !self.signals.is_empty() {

@@ -11,6 +11,7 @@
 //! | [`ledger`] | billed time and who held it |
 //! | [`rollout`] | rolling updates |
 //! | [`budgets`] | disruption budgets |
+//! | [`standby`] | replicas that wait to be wanted |
 //! | [`transfers`] | downloads that share bandwidth |
 //! | [`routing`] | which replica gets a request |
 //! | [`fleet`] | all of it behind one door |
@@ -29,4 +30,5 @@ pub mod preferences;
 pub mod rollout;
 pub mod routing;
 pub mod settings;
+pub mod standby;
 pub mod transfers;

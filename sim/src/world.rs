@@ -6,7 +6,7 @@
 //! | `event` | what can happen |
 //! | `inflight` | requests in the system |
 //! | `replica` | replicas at work, in dense arrays |
-//! | `routing` | what routers know of requests and replicas |
+//! | `routing`, `reports` | what routers know of requests and replicas |
 //! | `engines` | engines at work: what is given to them, and what they report |
 //! | `gateway` | arrival, routing, the queue before the replicas, ends |
 //! | `fleet_events` | replicas and nodes come and go |
@@ -16,6 +16,7 @@
 //! | `failures`, `halted` | nodes fail, and what is left of their replicas |
 //! | `evictions` | how fast their pods go |
 //! | `crashes` | containers start again, and nodes that failed |
+//! | `standby` | replicas that stand by |
 //! | `start_up` | the stages of a replica's start |
 //! | `load` | load as it is reported to controllers |
 //! | `scrapes` | exporters are read, the metrics-server looks |
@@ -43,10 +44,12 @@ mod measure;
 mod plant;
 mod replacement;
 pub mod replica;
+mod reports;
 mod routing;
 pub mod run;
 mod scrapes;
 pub mod settings;
+mod standby;
 mod start_up;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +163,8 @@ struct State {
     evictions: evictions::Evictions,
     /// What kubelets remember of containers that were started again.
     back_offs: BTreeMap<ReplicaId, crashes::BackOff>,
+    /// The last reports to gateways that route by them.
+    reports: BTreeMap<ReplicaId, reports::Reported>,
     /// Nodes from which evictions will be tried again.
     drains: BTreeSet<NodeId>,
     /// Nodes that come in place of others.
@@ -286,6 +291,7 @@ impl Model for World {
             Event::ReplicaReady(replica) => self.replica_is_ready(replica, calendar),
             Event::GraceOver(replica) => self.kill_replica(replica, calendar),
             Event::Lifecycle => self.settle_fleet(calendar),
+            Event::Report(replica) => self.replica_reports(replica, calendar),
             Event::Scrape(replica) => self.scrape_replica(replica, calendar),
             Event::ScrapeDeployments => self.scrape_deployments(calendar),
             Event::Look => self.metrics_server_looks(calendar),

@@ -109,7 +109,9 @@ fn a_folder_holds_all_that_a_run_leaves_behind() {
     assert_eq!(done.code, 0, "{}", done.err);
     let summary = json(&folder.text("r/summary.json"));
     assert_eq!(summary["seed"], 9);
-    assert_eq!(folder.text("r/requests.csv").lines().count(), 501);
+    let requests = folder.text("r/requests.csv");
+    assert_eq!(requests.lines().count(), 501);
+    assert!(requests.lines().next().is_some_and(|head| head.ends_with(",e2e_seconds,priority")));
     assert!(folder.text("r/timeline.csv").starts_with("start_seconds,service,arrived,"));
     assert_eq!(folder.text("r/inputs/s.yaml"), SMALL);
     let settings = json(&folder.text("r/settings.json"));

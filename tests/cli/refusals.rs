@@ -50,6 +50,17 @@ fn routing_that_cannot_work_is_refused() {
     refused("deployments:", &service(below), &["load_factor is at least 1"]);
     refused("deployments:", &service("routing: {kind: random, choices: 3}"), &["unknown key \"choices\""]);
     refused(
+        "deployments:",
+        &service("routing: resource-based"),
+        &["only continuous batching has a KV cache", "running: 1"],
+    );
+    let gpu = "routing: {kind: resource-based, gpu: 1}";
+    refused("deployments:", &service(gpu), &["there are replicas without GPUs"]);
+    let nothing = "routing: {kind: resource-based, waiting: 0}";
+    refused("deployments:", &service(nothing), &["all replicas score the same"]);
+    let often = "routing: {kind: resource-based, running: 1, refresh: 1us}";
+    refused("deployments:", &service(often), &["at least 1ms"]);
+    refused(
         "replicas: 2",
         "weight: 3\n        replicas: 2",
         &["nothing goes by this weight", "across: split"],

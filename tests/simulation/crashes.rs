@@ -38,6 +38,31 @@ fn a_container_starts_again_at_once_then_after_10_20_and_40_seconds() {
 }
 
 #[test]
+fn each_start_of_a_container_has_a_draw_of_its_own() {
+    let law = "{uniform: {min: 1s, max: 50s}}";
+    let nodes = "services:\n  - name: one";
+    let clusters = "clusters: [{name: here, node_pools: [{name: all, instance_type: own, cpu: 1, memory: 4Gi, nodes: 1}]}]";
+    for start in [format!("cold_start: {law}"), format!("start_up: {{start: {law}}}")] {
+        let text = crashing(1, 1, "{at: [{at: 700s}, {at: 1400s}, {at: 2100s}, {at: 2800s}]}", "{}");
+        let text = text.replace("cold_start: 5s", &start).replace(nodes, &format!("{clusters}\n{nodes}"));
+        let mut waits = [0.0f64; 4];
+        for (_, request) in
+            requests(&text).1.iter().filter(|(_, request)| request.outcome == Outcome::Completed)
+        {
+            let arrived = request.arrived.as_secs_f64();
+            let waited = request.e2e().as_secs_f64() - 2.0;
+            for (crash, longest) in (1u8..).zip(&mut waits) {
+                if (0.0..60.0).contains(&(arrived - 700.0 * f64::from(crash))) {
+                    *longest = longest.max(waited);
+                }
+            }
+        }
+        let differ = |at: usize| waits[..at].iter().all(|other| (other - waits[at]).abs() > 0.01);
+        assert!((0..4).all(differ) && waits.iter().all(|wait| *wait <= 50.0), "{start}: {waits:?}");
+    }
+}
+
+#[test]
 fn what_a_container_was_serving_has_failed_and_is_tried_again() {
     let (record, all) = requests(&crashing(1, 1, FIVE, "{}"));
     // A request takes 2 s: when the replica crashes it is serving the one that came a second before.

@@ -29,5 +29,6 @@ mod serving;
 mod sharing;
 mod snapshots;
 mod spot;
+mod standby;
 mod timeline;
 mod wva;

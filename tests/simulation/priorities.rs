@@ -1,4 +1,4 @@
-//! Important replicas that take the room of others, with answers known beforehand.
+//! Important replicas that take the room of others, and figures of requests by priority, with answers known beforehand.
 
 use scaletwin_core::record::RunRecord;
 
@@ -111,4 +111,33 @@ fn a_placeholder_gives_its_node_up_and_gets_another_one() {
     assert_eq!(high.count, 1);
     let latency = run.summary.services[1].deployments[0].scale_up_latency_seconds.mean.expect("a start");
     assert!((latency - 30.0).abs() < 1.0, "{latency}");
+}
+
+#[test]
+fn each_priority_has_figures_of_its_own_where_there_are_several() {
+    let text = |second: i32| {
+        format!(
+            "
+name: classes
+services:
+  - name: one
+    slo: {{e2e: {{p50: 1500ms}}}}
+    queue: {{}}
+    deployments: [{{name: main, engine: {{kind: concurrency, limit: 1, service_time: 1s}}}}]
+traffic:
+  - {{name: urgent, requests: 50, priority: -3, arrivals: {{constant: {{rate: 0.5/s}}}}}}
+  - {{name: patient, requests: 40, priority: {second}, arrivals: {{constant: {{rate: 0.5/s}}}}}}
+"
+        )
+    };
+    let (several, all) = requests(&text(4));
+    // Of two that arrive together the patient one waits for the other.
+    let found: Vec<_> = several.summary.services[0]
+        .priorities
+        .iter()
+        .map(|of| (of.priority, of.arrived, of.completed, of.attainment, of.e2e_mean_seconds))
+        .collect();
+    assert_eq!(found, [(-3, 50, 50, Some(1.0), Some(1.0)), (4, 40, 40, Some(0.0), Some(2.0))]);
+    assert_eq!(all.iter().filter(|(_, request)| request.priority == 4).count(), 40);
+    assert!(record(&text(-3)).summary.services[0].priorities.is_empty());
 }

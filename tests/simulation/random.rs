@@ -27,6 +27,10 @@ pub(crate) struct Shape {
     warm_up: u32,
     spot: &'static str,
     outage: &'static str,
+    sliced: bool,
+    filler: u32,
+    zones: &'static str,
+    standby: &'static str,
 }
 
 #[derive(Debug, Clone)]
@@ -62,6 +66,10 @@ impl Shape {
             warm_up,
             spot,
             outage,
+            sliced,
+            filler,
+            zones,
+            standby,
             ..
         } = self;
         let cv = f64::from(*burstiness) / 2.0;
@@ -81,7 +89,21 @@ impl Shape {
         } else {
             "'vllm:num_requests_running'"
         };
-        let gpus = u32::from(!tokens.is_empty());
+        let (gpus, sharing) = match (tokens.is_empty(), sliced) {
+            (true, _) => ("0", ""),
+            (false, false) => ("1", ""),
+            (false, true) => ("500m", ", gpu_sharing: {slices: 2, slowdown: 1.5}"),
+        };
+        // Those of low priority have to go where the others find no room.
+        let filler = match *filler {
+            0 => String::new(),
+            replicas => format!(
+                "  - name: filler
+    deployments:
+      - {{name: low, priority: -5, replicas: {replicas}, replica: {{cpu: 2, gpus: {gpus}}}, engine: {{kind: concurrency, limit: 1, service_time: 1s}}}}"
+            ),
+        };
+        let (near, far) = if zones.is_empty() { ("", "") } else { ("zone: a,", "zone: b,") };
         let metric = match self.policy {
             Policy::HpaOnCpu => "resource: {name: cpu, utilization: 50}",
             _ => "pods: {metric: load, average_value: 3}",
@@ -104,7 +126,7 @@ impl Shape {
             String::new()
         } else {
             format!(
-                "  - {{name: loop, {tokens} until: 60s, clients: {{count: {closed}, think_time: {{exponential: {{mean: 2s}}}}}}}}"
+                "  - {{name: loop, service: one, {near} {tokens} until: 60s, clients: {{count: {closed}, think_time: {{exponential: {{mean: 2s}}}}}}}}"
             )
         };
         let most = nodes + 3;
@@ -145,7 +167,8 @@ clusters:
     registry_bandwidth: 300MB/s
     detection: {{grace_period: 7s, toleration: 12s}}
     node_pools:
-      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}{repaired}}}
+      - {{name: pool, instance_type: g6.xlarge, nodes: {{min: {nodes}, max: {most}}}, provisioning: {{uniform: {{min: 5s, max: 20s}}}}{spot}{sharing}{repaired}}}
+      - {{name: other, instance_type: g6.xlarge, zone: b, nodes: {{min: 0, max: 1}}{sharing}}}
 {outage}
 services:
   - name: one
@@ -154,6 +177,7 @@ services:
     health_check: {{interval: 2s, timeout: 1s}}
     outlier_detection: {{consecutive_failures: 2, ejection: 1s}}
     {queue}
+    {zones}
     deployments:
       - name: main
         {model}
@@ -162,14 +186,16 @@ services:
         replicas: {replicas}
         {start}
         {around}
+        {standby}
         {crashes}
         readiness: {{period: 3s}}
         rollouts: [{rollout}s]
         disruption_budget: {{max_unavailable: 1}}
         grace: {grace}s
+{filler}
 traffic:
-  - {{name: first, {tokens} priority: {first}, arrivals: {{gamma: {{rate: {rate}/s, cv: {cv}}}}}, client: {client}}}
-  - {{name: second, {tokens} priority: {second}, queue_timeout: 9s, arrivals: {{poisson: {{rate: 1/s}}}}, client: {client}}}
+  - {{name: first, service: one, {near} {tokens} priority: {first}, arrivals: {{gamma: {{rate: {rate}/s, cv: {cv}}}}}, client: {client}}}
+  - {{name: second, service: one, {far} {tokens} priority: {second}, queue_timeout: 9s, arrivals: {{poisson: {{rate: 1/s}}}}, client: {client}}}
 {closed}
 scrape: {{interval: 5s, lag: 1s}}
 signals:
@@ -238,6 +264,21 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
         "{deadline: 5s, retries: {max: 2, budget: 0.2}}",
     ]);
     let first = (any::<u64>(), engines(), 1u32..4, 3u32..5, 1u32..14, 1u32..5, clients, any::<bool>());
+    let third = (
+        any::<bool>(),
+        0u32..3,
+        prop::sample::select(vec![
+            "",
+            "cross_zone: {usd_per_gb: 0.02, request: 20kB, output_token: 250B}",
+            "cross_zone: {usd_per_gb: 0.02, request: 20kB}\n    prefer_zone: true",
+        ]),
+        prop::sample::select(vec![
+            "",
+            "",
+            "standby: {replicas: 1, wake: {uniform: {min: 100ms, max: 2s}}}",
+            "standby: {replicas: 2, wake: 0s}",
+        ]),
+    );
     let second = (
         0u32..4,
         prop::sample::select(vec![Policy::None, Policy::Hpa, Policy::HpaOnCpu]),
@@ -254,6 +295,8 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             "{kind: consistent-hash, load_factor: 1.5}",
             "session-affinity",
             "{kind: prefix-affinity, load_slack: 2}",
+            "{kind: resource-based, refresh: 300ms, waiting: 1, running: 2, cpu: 0.5}",
+            "{kind: resource-based, refresh: 2s, running: 1}",
         ]),
         prop::sample::select(vec!["end: drain", "end: cut"]),
         prop::sample::select(vec![0u32, 20]),
@@ -268,11 +311,13 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
         ]),
         prop::sample::select(vec!["", "", "outages: [{zone: a, at: 33s, duration: 15s}]"]),
     );
-    (first, second).prop_map(|(first, second)| {
+    (first, second, third).prop_map(|(first, second, third)| {
         let (seed, engine, replicas, nodes, rate, burstiness, client, priorities) = first;
         let (closed, policy, cold_start, grace, queue, routing, ends, warm_up, spot, outage) = second;
+        let (sliced, filler, zones, standby) = third;
         // Without anybody who adds nodes, a run whose nodes are taken back ends nowhere.
         let (spot, outage) = if matches!(policy, Policy::None) { ("", "") } else { (spot, outage) };
+        let (filler, standby) = if matches!(policy, Policy::None) { (0, "") } else { (filler, standby) };
         Shape {
             seed,
             engine,
@@ -292,6 +337,10 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             warm_up,
             spot,
             outage,
+            sliced,
+            filler,
+            zones,
+            standby,
         }
     })
 }
@@ -309,6 +358,7 @@ proptest! {
         prop_assert_eq!(windows, requests.len() as u64);
         let held: f64 = record.summary.services.iter().filter_map(|service| service.cost_usd).sum();
         let cost = record.summary.cost;
-        prop_assert!((held + cost.idle_usd.unwrap() - cost.total_usd.unwrap()).abs() < 1e-9);
+        let nodes = cost.total_usd.unwrap() - cost.cross_zone_usd.unwrap_or(0.0);
+        prop_assert!((held + cost.idle_usd.unwrap() - nodes).abs() < 1e-9);
     }
 }

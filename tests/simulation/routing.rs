@@ -135,3 +135,74 @@ traffic:
     assert!((gigabytes - 2.0).abs() < 1e-12 && (usd - 0.04).abs() < 1e-12, "{gigabytes} {usd}");
     assert_eq!(bill(true), (0, 0.0, 0.0));
 }
+
+/// To which of two deployments each request went, in the order of arrival: answers of the second take longer.
+fn went_to_the_second(routing: &str, rate: u32, count: u32, seed: u32) -> Vec<bool> {
+    let text = format!(
+        "
+name: reports
+seed: {seed}
+clusters:
+  - {{name: here, node_pools: [{{name: gpus, instance_type: g6.xlarge, nodes: 2}}]}}
+services:
+  - name: web
+    routing: {{kind: resource-based, {routing}}}
+    deployments:
+      - {{name: one, replica: {{gpus: 1}}, engine: {{kind: concurrency, limit: 1000, service_time: 100s}}}}
+      - {{name: two, replica: {{gpus: 1}}, engine: {{kind: concurrency, limit: 1000, service_time: 200s}}}}
+traffic:
+  - {{name: users, requests: {count}, arrivals: {{constant: {{rate: {rate}/s}}}}}}
+"
+    );
+    let mut requests = requests(&text).1;
+    requests.sort_by_key(|(_, request)| request.arrived);
+    requests.iter().map(|(_, request)| request.e2e() > Span::from_secs(150)).collect()
+}
+
+#[test]
+fn until_the_next_report_all_requests_go_to_the_one_that_had_the_least() {
+    // Ten requests between two reports: once one has fewer it gets all ten, and then the other one.
+    let went = went_to_the_second("refresh: 1s, running: 1", 10, 60, 1);
+    let first = went.iter().position(|second| *second != went[0]).expect("both are drawn");
+    let herds: Vec<&[bool]> = went.chunk_by(|one, other| one == other).collect();
+    let whole: Vec<usize> = herds.iter().rev().take(3).map(|herd| herd.len()).collect();
+    assert!(first < 10 && whole.iter().all(|herd| *herd == 10), "{went:?}");
+    // With a report between any two requests they take turns.
+    let went = went_to_the_second("refresh: 20ms, running: 1", 10, 60, 1);
+    assert!(went.chunks(2).all(|pair| pair[0] != pair[1]), "{went:?}");
+}
+
+#[test]
+fn what_is_reported_of_cpu_and_gpu_keeps_requests_away() {
+    for seed in 0..20 {
+        for routing in ["refresh: 500ms, cpu: 1", "refresh: 500ms, gpu: 1", "refresh: 1ms, running: 0.5"] {
+            let went = went_to_the_second(routing, 1, 2, seed);
+            assert_ne!(went[0], went[1], "{routing}: the second request goes where nothing runs");
+        }
+    }
+    let blind = |seed: &u32| {
+        let went = went_to_the_second("refresh: 9s, cpu: 1", 1, 2, *seed);
+        went[0] == went[1]
+    };
+    assert!((0..20).filter(blind).count() > 3, "without a report between them it is a draw");
+}
+
+#[test]
+fn shares_of_kv_cache_are_evened_out() {
+    // 28 requests that stay, where one replica has three times the blocks of the other one.
+    let text = "
+name: caches
+services:
+  - name: chat
+    routing: {kind: resource-based, kv_cache: 1}
+    deployments:
+      - {name: small, engine: {kind: continuous-batching, num_gpu_blocks: 400, max_model_len: 2000, step_time: {linear: {base: 100ms}}}}
+      - {name: large, engine: {kind: continuous-batching, num_gpu_blocks: 1200, max_model_len: 2000, step_time: {linear: {base: 90ms}}}}
+traffic:
+  - {name: users, requests: 28, prompt_tokens: 160, output_tokens: 500, arrivals: {constant: {rate: 1/s}}}
+";
+    let small =
+        |(_, request): &&(usize, scaletwin_core::record::Finished)| request.e2e() > Span::from_secs(48);
+    let small = requests(text).1.iter().filter(small).count();
+    assert!((6..=8).contains(&small), "{small} of 28, a quarter of them");
+}

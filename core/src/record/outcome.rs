@@ -116,6 +116,8 @@ pub struct Finished {
     pub prompt_tokens: u32,
     /// Tokens of its answer that came.
     pub output_tokens: u32,
+    /// Its priority; lower is more urgent.
+    pub priority: i32,
     /// How it ended.
     pub outcome: Outcome,
 }

@@ -296,6 +296,7 @@ fn service_summary(
             met: judged.then(|| objectives.iter().all(|objective| objective.met != Some(false))),
             objectives,
         },
+        priorities: meter.priorities(),
         goodput_per_second: if measured > 0.0 { meter.good() as f64 / measured } else { 0.0 },
         cost_usd,
         cross_zone: None,

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::priority::Priorities;
 use super::{
-    Digest, Finished, Histogram, LatencyMetric, LatencySummary, ObjectiveResult, Outcome, OutcomeCounts, Slo,
-    Window,
+    Digest, Finished, Histogram, LatencyMetric, LatencySummary, ObjectiveResult, Outcome, OutcomeCounts,
+    PrioritySummary, Slo, Window,
 };
 use crate::units::{Femtos, Span, Time};
 
@@ -46,6 +47,7 @@ pub struct ServiceMeter {
     open: VecDeque<OpenWindow>,
     closed: Vec<Window>,
     digest: Digest,
+    priorities: Priorities,
     /// The sum of all times in the system: Little's law, with the warm-up.
     residence: u128,
 }
@@ -127,6 +129,7 @@ impl ServiceMeter {
             open: VecDeque::new(),
             closed: Vec::new(),
             digest: Digest::default(),
+            priorities: Priorities::default(),
             residence: 0,
         }
     }
@@ -218,6 +221,7 @@ impl ServiceMeter {
         }
         self.counts.count(request.outcome);
         self.good += u64::from(good);
+        self.priorities.ended(request, good);
         self.prompt_tokens += u64::from(request.prompt_tokens);
         self.output_tokens += u64::from(request.output_tokens);
         if completed {
@@ -317,6 +321,12 @@ impl ServiceMeter {
         self.prompt_tokens
     }
 
+    /// The figures of each priority, if there are several.
+    #[must_use]
+    pub fn priorities(&self) -> Vec<PrioritySummary> {
+        self.priorities.summary(!self.settings.slo.objectives.is_empty())
+    }
+
     /// The digest of all requests in the order in which they ended.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -401,6 +411,7 @@ mod tests {
             ended: at(arrived + 1_300),
             prompt_tokens: 10,
             output_tokens: 11,
+            priority: 0,
             outcome,
         }
     }

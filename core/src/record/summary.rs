@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Elasticity, LatencySummary, ObjectiveResult, OutcomeCounts};
+use super::{Elasticity, LatencySummary, ObjectiveResult, OutcomeCounts, PrioritySummary};
 use crate::control::CapacityType;
 
 /// The figures of a run.
@@ -62,6 +62,9 @@ pub struct ServiceSummary {
     pub wait_seconds: Option<LatencySummary>,
     /// The objectives.
     pub slo: SloSummary,
+    /// The figures of each priority; absent where all requests have the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priorities: Vec<PrioritySummary>,
     /// Requests per second that met every limit.
     pub goodput_per_second: f64,
     /// The cost of the nodes that it held; `null` without prices.
@@ -158,10 +161,24 @@ pub struct DeploymentSummary {
     /// Replicas that had to go for more important ones; absent where all are as important.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas_preempted: Option<u64>,
+    /// Replicas that stood by; absent where none is to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbySummary>,
     /// How well its replicas followed demand; `null` where its capacity was not asked for or is not known.
     pub elasticity: Option<Elasticity>,
     /// The cost of the nodes that it held; `null` without prices.
     pub cost_usd: Option<f64>,
+}
+
+/// Replicas that stood by: started, without requests until one more was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StandbySummary {
+    /// How many of them were loaded, on average over time.
+    pub loaded_mean: f64,
+    /// How many were called that were loaded, and took requests after their wake.
+    pub called: u64,
+    /// How many were called before they were loaded, and went on with their start.
+    pub called_early: u64,
 }
 
 /// The figures of a node pool.

@@ -1,9 +1,10 @@
 //! Routing.
 
-use scaletwin_core::input::{At, Positive, Problem, Problems};
-use scaletwin_sim::cluster::routing::{Across, Balance, RoutingSettings};
+use scaletwin_core::input::{At, NonNegative, Positive, Problem, Problems};
+use scaletwin_sim::cluster::routing::{Across, Balance, RoutingSettings, Weights};
+use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings};
 
-use crate::spec::routing::BalanceSpec;
+use crate::spec::routing::{BalanceSpec, ResourceBasedSpec, RoutingSpec};
 use crate::spec::service::ServiceSpec;
 
 pub(super) fn routing(spec: &ServiceSpec, problems: &mut Problems) -> RoutingSettings {
@@ -52,6 +53,49 @@ fn balance(spec: &ServiceSpec, problems: &mut Problems) -> Balance {
             load_factor_milli: load_factor(prefixes.load_factor, place, problems),
             load_slack: prefixes.load_slack,
         },
+        BalanceSpec::ResourceBased(reports) => {
+            Balance::ResourceBased { refresh: reports.refresh.0, weights: weights(reports, place, problems) }
+        }
+    }
+}
+
+fn weights<T>(spec: &ResourceBasedSpec, place: &At<T>, problems: &mut Problems) -> Weights {
+    let ResourceBasedSpec { waiting, running, kv_cache, cpu, gpu, .. } = spec;
+    let written = [waiting, running, kv_cache, cpu, gpu];
+    if written.iter().all(|weight| weight.is_none()) {
+        return Weights { waiting: 1_000, running: 0, kv_cache: 1_000, cpu: 0, gpu: 0 };
+    }
+    let of = |weight: &Option<NonNegative>| weight.map_or(0, |weight| milli(weight.0));
+    let weights = Weights {
+        waiting: of(waiting),
+        running: of(running),
+        kv_cache: of(kv_cache),
+        cpu: of(cpu),
+        gpu: of(gpu),
+    };
+    if written.into_iter().all(|weight| of(weight) == 0) {
+        problems.error(&place.place, "some figure weighs at least 0.001: all replicas score the same");
+    }
+    weights
+}
+
+/// Checks that the replicas of a service report what it routes by.
+pub(super) fn check_reports(
+    routing: &At<RoutingSpec>,
+    balance: &Balance,
+    deployments: &[DeploymentModel],
+    problems: &mut Problems,
+) {
+    let Balance::ResourceBased { weights, .. } = balance else { return };
+    let has_cache = |model: &DeploymentModel| matches!(model.engine, EngineSettings::Continuous { .. });
+    if weights.kv_cache > 0 && !deployments.iter().all(has_cache) {
+        let problem = Problem::error(&routing.place, "kv_cache: only continuous batching has a KV cache");
+        problems.push(problem.hint("write what counts instead, such as {kind: resource-based, running: 1}"));
+    }
+    if weights.gpu > 0 && deployments.iter().any(|model| model.usage.gpu.is_none()) {
+        let problem = Problem::error(&routing.place, "gpu: there are replicas without GPUs");
+        problems
+            .push(problem.hint("give every deployment of the service replica: {gpus: 1}, or remove gpu:"));
     }
 }
 

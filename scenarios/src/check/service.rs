@@ -11,6 +11,7 @@ use scaletwin_sim::cluster::budgets::DisruptionBudget;
 use scaletwin_sim::cluster::preferences::Preferences;
 use scaletwin_sim::cluster::rollout::UpdateStrategy;
 use scaletwin_sim::cluster::settings::{ClusterSettings, DeploymentSettings, PoolSettings, Readiness};
+use scaletwin_sim::cluster::standby::StandbySettings;
 use scaletwin_sim::world::cross_zone::CrossZone;
 use scaletwin_sim::world::settings::{
     DeploymentModel, EngineSettings, HealthCheck, OutlierDetection, ServiceModel,
@@ -43,6 +44,7 @@ pub(super) fn services(
     let mut own = 0..;
     for (place, written) in spec.services.value.iter().enumerate() {
         services.push(service(written, problems));
+        let first = deployments.len();
         for (written_deployment, own) in written.deployments.value.iter().zip(&mut own) {
             let Some(mut model) =
                 deployment(written_deployment, written, place, clusters, &spec.clusters, problems)
@@ -55,6 +57,8 @@ pub(super) fn services(
             deployments.push(model);
             specs.push(written_deployment);
         }
+        let balance = &services[place].routing.balance;
+        routing::check_reports(&written.routing, balance, &deployments[first..], problems);
     }
     start_up::check_shared(&deployments, &specs, problems);
     (services, deployments)
@@ -223,6 +227,10 @@ fn deployment(
             max_unavailable: spec.update.max_unavailable.0,
         },
         rollouts: spec.rollouts.value.clone(),
+        standby: spec
+            .standby
+            .as_ref()
+            .map(|standby| StandbySettings { replicas: standby.replicas.0, wake: standby.wake.law.clone() }),
     };
     Some(DeploymentModel { settings, engine, usage })
 }
@@ -241,9 +249,10 @@ fn gpu_milli(spec: &DeploymentSpec, problems: &mut Problems) -> i64 {
 }
 
 /// As high as Kubernetes lets users go.
+pub(crate) const MOST_PRIORITY: i32 = 1_000_000_000;
+
 fn priority(written: &At<i32>, problems: &mut Problems) -> i32 {
-    const MOST: i32 = 1_000_000_000;
-    if !(-MOST..=MOST).contains(&written.value) {
+    if !(-MOST_PRIORITY..=MOST_PRIORITY).contains(&written.value) {
         problems.error(&written.place, "a priority is from -1000000000 to 1000000000");
     }
     written.value

@@ -165,15 +165,11 @@ fn draw_hpa(object: &Object<'_>, server: &Server) -> Result<(Drafted, Vec<String
     let mut lines = vec![Line::of(2, "- kind: hpa", inferred("its manifest"))];
     lines.push(Line::of(
         3,
-        format!("target: {}", quoted(&target(server))),
+        format!("target: {}", quoted(&server.target())),
         object.read("spec.scaleTargetRef"),
     ));
     lines.extend(manifest(object.file, &waived, 3, &named(object)));
-    Ok((Drafted { object: named(object), target: target(server), server: 0, lines, signals }, waived))
-}
-
-fn target(server: &Server) -> String {
-    format!("{}/{}", server.name, super::page::name(&server.named))
+    Ok((Drafted { object: named(object), target: server.target(), server: 0, lines, signals }, waived))
 }
 
 /// The signal behind a metric: the series of that name, whatever an adapter has made of it, or one that may be meant.
@@ -224,7 +220,7 @@ fn draw_keda(object: &Object<'_>, server: &Server) -> Result<(Drafted, Vec<Strin
     let mut lines = vec![Line::of(2, "- kind: keda", inferred("its manifest"))];
     lines.push(Line::of(
         3,
-        format!("target: {}", quoted(&target(server))),
+        format!("target: {}", quoted(&server.target())),
         object.read("spec.scaleTargetRef"),
     ));
     lines.extend(manifest(object.file, &waived, 3, &named(object)));
@@ -232,7 +228,7 @@ fn draw_keda(object: &Object<'_>, server: &Server) -> Result<(Drafted, Vec<Strin
         let why = "the signals below stand for its triggers";
         lines.push(Line::of(3, format!("bind: {{{}}}", bound.join(", ")), inferred(why)));
     }
-    Ok((Drafted { object: named(object), target: target(server), server: 0, lines, signals }, waived))
+    Ok((Drafted { object: named(object), target: server.target(), server: 0, lines, signals }, waived))
 }
 
 /// The signal behind a trigger: its query, if the simulated Prometheus can answer it.

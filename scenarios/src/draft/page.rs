@@ -33,6 +33,9 @@ pub(super) fn guessed(why: impl Into<String>) -> Option<Origin> {
     Some(Origin::Guessed(why.into()))
 }
 
+/// A key with its value, and where it is from.
+pub(super) type Keyed = (String, Option<Origin>);
+
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {

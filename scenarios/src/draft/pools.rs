@@ -7,11 +7,10 @@ use scaletwin_hardware::{InstanceType, accelerator, instance_type, instance_type
 
 use super::named;
 use super::objects::{Object, Objects, at, elements, scalar};
-use super::page::{Line, Origin, guessed, inferred, name, quoted};
+use super::page::{Keyed, Line, Origin, guessed, inferred, name, quoted};
+use super::placement::taints;
 use super::servers::Server;
-
-/// A key with its value, and where it is from.
-type Keyed = (String, Option<Origin>);
+use crate::spec::scheduling::TaintSpec;
 
 /// A node pool.
 #[derive(Debug, Clone)]
@@ -30,6 +29,9 @@ pub(super) struct Pool {
     node: Vec<Keyed>,
     /// Labels of its nodes, as far as they are known.
     labels: BTreeMap<String, String>,
+    /// What keeps pods away from them, with how it is written.
+    taints: Vec<(TaintSpec, String)>,
+    tainted: Option<Origin>,
     /// Nodes that were there.
     seen: u32,
     /// Whether Karpenter launches its nodes, so that none has to be there.
@@ -61,7 +63,15 @@ pub(super) fn pools(objects: &Objects<'_>, left_out: &mut Vec<String>) -> Vec<Po
         }
         let pool = Pool::of_node(&object);
         match pools.iter_mut().find(|known| known.name == pool.name) {
-            Some(known) => known.seen = known.seen.saturating_add(1),
+            Some(known) => {
+                known.seen = known.seen.saturating_add(1);
+                if !known.taints.iter().map(|(_, text)| text).eq(pool.taints.iter().map(|(_, text)| text)) {
+                    left_out.push(format!(
+                        "{}: its taints are not those of other nodes of its pool",
+                        named(&object)
+                    ));
+                }
+            }
             None => pools.push(pool),
         }
     }
@@ -199,6 +209,8 @@ impl Pool {
             zone,
             origins: [origin, bought, zoned],
             node: keys,
+            taints: taints(node),
+            tainted: node.read("spec.taints"),
             seen: 1,
             launched: node.label("karpenter.sh/nodepool").is_some(),
             most: (1, None),
@@ -216,6 +228,8 @@ impl Pool {
             origins: [origin.clone(), origin.clone(), origin],
             accelerator: known.accelerator.clone(),
             node: Vec::new(),
+            taints: Vec::new(),
+            tainted: None,
             seen: 0,
             launched: true,
             most: (1, None),
@@ -235,6 +249,16 @@ impl Pool {
         })
     }
 
+    /// Its taints.
+    pub(super) fn taints(&self) -> impl Iterator<Item = &TaintSpec> {
+        self.taints.iter().map(|(taint, _)| taint)
+    }
+
+    /// Whether its nodes tell this label with this value.
+    pub(super) fn has(&self, label: &str, value: &str) -> bool {
+        label != PRODUCT && self.labels.get(label).is_some_and(|known| known == value)
+    }
+
     /// Its lines.
     pub(super) fn lines(&self) -> Vec<Line> {
         let mut lines = vec![Line::of(3, format!("- name: {}", quoted(&self.name)), None)];
@@ -245,6 +269,12 @@ impl Pool {
         key(format!("zone: {}", quoted(&name(&self.zone))), zoned);
         for (text, origin) in &self.node {
             key(text.clone(), origin.clone());
+        }
+        if !self.taints.is_empty() {
+            key("taints:".to_owned(), None);
+        }
+        for (_, text) in &self.taints {
+            key(format!("  {text}"), self.tainted.clone());
         }
         if instance_type(&self.instance_type).is_none() {
             let priced =

@@ -1,13 +1,12 @@
 //! Deployments as services.
 
-use scaletwin_core::input::{Node, Value};
-use scaletwin_core::units::{Bytes, Quantity};
-
 use super::arguments::Arguments;
+use super::containers::{CARRIED, amounts, arguments, engine, gpus, lifecycle, pod, request, sum};
 use super::model::{Profile, profile};
 use super::named;
-use super::objects::{Object, Objects, at, elements, scalar};
-use super::page::{Line, Origin, guessed, inferred, name, plain, quoted};
+use super::objects::{Object, Objects, scalar};
+use super::page::{Keyed, Line, Origin, guessed, inferred, name, quoted};
+use super::placement::{Around, Placement, Pods, classes, node_labels};
 use super::pools::Pool;
 
 /// A service with its one deployment.
@@ -21,6 +20,8 @@ pub(super) struct Server {
     /// Its name in the scenario.
     pub name: String,
     pub care: Care,
+    /// Whether what says where its pods run is taken.
+    pub placed: bool,
     pub gpus: u32,
     pub replicas: u64,
     /// What it wants of its nodes.
@@ -28,6 +29,7 @@ pub(super) struct Server {
     pub profile: Option<Profile>,
     /// What a replica requests together: thousandths of cores and of bytes.
     pub requests: (i64, i64),
+    placement: Placement,
     head: Vec<Keyed>,
     cpu: Option<Keyed>,
     memory: Option<Keyed>,
@@ -36,9 +38,6 @@ pub(super) struct Server {
     replicas_from: Option<Origin>,
     gpus_from: Option<Origin>,
 }
-
-/// A key with its value and where it is from.
-type Keyed = (String, Option<Origin>);
 
 /// How much of what was read of a Deployment is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,27 +83,9 @@ impl Care {
     }
 }
 
-/// The options of vLLM that are carried over.
-const CARRIED: [&str; 14] = [
-    "model",
-    "max-num-seqs",
-    "max-num-batched-tokens",
-    "max-model-len",
-    "block-size",
-    "tensor-parallel-size",
-    "gpu-memory-utilization",
-    "enable-prefix-caching",
-    "enable-chunked-prefill",
-    "served-model-name",
-    "kv-cache-dtype",
-    "quantization",
-    "dtype",
-    "num-gpu-blocks-override",
-];
-
 /// The Deployments that serve requests: those with GPUs or a vLLM server, and those that something scales.
-pub(super) fn servers(objects: &Objects<'_>, left_out: &mut Vec<String>) -> Vec<Server> {
-    let mut servers: Vec<Server> = Vec::new();
+pub(super) fn servers(objects: &Objects<'_>, pools: &[Pool], left_out: &mut Vec<String>) -> Vec<Server> {
+    let (mut servers, mut serving): (Vec<Server>, Vec<Object<'_>>) = (Vec::new(), Vec::new());
     let scaled = targets(objects);
     for object in objects.of_kind("Deployment") {
         let serves = gpus(&object) > 0 || arguments(&object).vllm;
@@ -121,6 +102,12 @@ pub(super) fn servers(objects: &Objects<'_>, left_out: &mut Vec<String>) -> Vec<
             continue;
         }
         servers.push(server);
+        serving.push(object);
+    }
+    let pods = serving.iter().zip(&servers).map(|(object, server)| Pods::of(object, server.target()));
+    let around = Around { pods: pods.collect(), classes: classes(objects), pools };
+    for (own, (server, object)) in servers.iter_mut().zip(&serving).enumerate() {
+        server.placement = Placement::of(object, own, &around, left_out);
     }
     servers
 }
@@ -136,37 +123,6 @@ fn targets(objects: &Objects<'_>) -> Vec<(String, String)> {
     scalers.filter_map(target).collect()
 }
 
-fn pod<'a>(object: &Object<'a>) -> Option<&'a Node> {
-    object.at(&["spec", "template", "spec"])
-}
-
-fn containers<'a>(object: &Object<'a>) -> &'a [Node] {
-    elements(pod(object).and_then(|pod| pod.get("containers")))
-}
-
-/// The container that serves: the one with a vLLM server, else with GPUs, else the first.
-fn container<'a>(object: &Object<'a>) -> Option<&'a Node> {
-    let all = containers(object);
-    let vllm = all.iter().find(|container| Arguments::of(container).vllm);
-    vllm.or_else(|| all.iter().find(|container| gpus_of(container) > 0)).or(all.first())
-}
-
-fn arguments(object: &Object<'_>) -> Arguments {
-    container(object).map(Arguments::of).unwrap_or_default()
-}
-
-/// GPUs that a container asks for.
-fn gpus_of(container: &Node) -> u32 {
-    let asked = ["limits", "requests"]
-        .into_iter()
-        .find_map(|kind| at(container, &["resources", kind, "nvidia.com/gpu"]).and_then(scalar));
-    asked.and_then(|text| text.parse::<u32>().ok()).unwrap_or(0).min(64)
-}
-
-fn gpus(object: &Object<'_>) -> u32 {
-    containers(object).iter().map(gpus_of).max().unwrap_or(0)
-}
-
 impl Server {
     /// A server for a scenario that would have none.
     pub(super) fn example() -> Server {
@@ -176,6 +132,8 @@ impl Server {
             namespace: String::new(),
             name: "example".to_owned(),
             care: Care::Stub,
+            placed: false,
+            placement: Placement::default(),
             gpus: 0,
             replicas: 1,
             selector: Vec::new(),
@@ -204,13 +162,15 @@ impl Server {
             namespace: object.namespace.to_owned(),
             name: name(object.name),
             care: Care::AsRead,
+            placed: true,
+            placement: Placement::default(),
             gpus_from: match gpus >= asked {
                 true => object.read("resources.limits nvidia.com/gpu"),
                 false => inferred("--tensor-parallel-size, or a vLLM server at all"),
             },
             gpus: if vllm { gpus.max(asked) } else { gpus },
             replicas: written.unwrap_or(1),
-            selector: selector(object),
+            selector: node_labels(object),
             model: profile.as_ref().map(|profile| {
                 let read = object.read("--model");
                 (quoted(&profile.model.name), profile.origin(&format!("{named_model:?}"), read))
@@ -237,10 +197,8 @@ impl Server {
             left_out.push(format!("{}: --{}", named(object), options.join(", --")));
         }
         let Some(pod) = pod(object) else { return };
-        for key in ["affinity", "topologySpreadConstraints", "initContainers", "priorityClassName"] {
-            if pod.get(key).is_some_and(|node| !node.is_null()) {
-                left_out.push(format!("{}: {key} of its pods", named(object)));
-            }
+        if pod.get("initContainers").is_some_and(|node| !node.is_null()) {
+            left_out.push(format!("{}: initContainers of its pods", named(object)));
         }
         for (label, value) in &self.selector {
             if !super::pools::is_known(label) {
@@ -263,8 +221,14 @@ impl Server {
         self.at_start().0
     }
 
-    /// The lines of its service.
-    pub(super) fn lines(&self, pools: &[Pool], several: bool) -> Vec<Line> {
+    /// Its name as a scale target.
+    pub(super) fn target(&self) -> String {
+        let named = if self.named.is_empty() { "main" } else { self.named.as_str() };
+        format!("{}/{}", self.name, name(named))
+    }
+
+    /// The lines of its service in a scenario with these targets.
+    pub(super) fn lines(&self, pools: &[Pool], several: bool, present: &[String]) -> Vec<Line> {
         let is_llm = self.profile.is_some() && self.care < Care::Stub;
         let origin = match self.named.is_empty() {
             true => guessed("an example; set it"),
@@ -285,6 +249,10 @@ impl Server {
         let (replicas, origin) = self.at_start();
         lines.push(Line::of(4, format!("replicas: {replicas}"), origin));
         lines.extend(self.replica());
+        lines.extend(match self.placed {
+            true => self.placement.lines(present),
+            false => self.placement.anywhere(pools),
+        });
         lines.extend(self.head.iter().map(|(text, origin)| Line::of(4, text, origin.clone())));
         match is_llm {
             true => lines.extend(self.continuous()),
@@ -299,7 +267,8 @@ impl Server {
             return None;
         }
         let gpus = if self.care == Care::Plain { 1 } else { self.gpus };
-        let enough = |pool: &&Pool| pool.gpus >= gpus;
+        let takes = |pool: &Pool| !self.placed || self.placement.tolerates(pool);
+        let enough = |pool: &&Pool| pool.gpus >= gpus && takes(pool);
         let asked = pools.iter().filter(enough).find(|pool| pool.fits(&self.selector));
         let (pool, origin) = match asked {
             Some(pool) if !self.selector.is_empty() => (pool, inferred("its nodeSelector fits")),
@@ -401,134 +370,4 @@ fn stub() -> Vec<Line> {
         Line::of(5, "limit: 8", guessed("set it")),
         Line::of(5, "service_time: {exponential: {mean: 200ms}}", guessed(why)),
     ]
-}
-
-/// What the nodes of a Deployment's pods must be.
-fn selector(object: &Object<'_>) -> Vec<(String, String)> {
-    let Some(Value::Map(entries)) =
-        pod(object).and_then(|pod| pod.get("nodeSelector")).map(|node| &node.value)
-    else {
-        return Vec::new();
-    };
-    entries.iter().filter_map(|entry| Some((plain(&entry.key), plain(&scalar(&entry.node)?)))).collect()
-}
-
-/// How long a pod may finish, its readiness probe, and how a rollout goes.
-fn lifecycle(object: &Object<'_>) -> Vec<Keyed> {
-    let mut keys = Vec::new();
-    let seconds = |node: Option<&Node>| {
-        node.and_then(scalar).and_then(|text| text.parse::<u64>().ok()).map(|seconds| seconds.min(86_400))
-    };
-    let grace = pod(object).and_then(|pod| pod.get("terminationGracePeriodSeconds"));
-    if let Some(grace) = seconds(grace) {
-        keys.push((format!("grace: {grace}s"), object.read("terminationGracePeriodSeconds")));
-    }
-    if let Some(probe) = container(object).and_then(|container| container.get("readinessProbe")) {
-        let delay = seconds(probe.get("initialDelaySeconds")).unwrap_or(0);
-        let period = seconds(probe.get("periodSeconds")).unwrap_or(10).max(1);
-        let text = format!("readiness: {{initial_delay: {delay}s, period: {period}s}}");
-        keys.push((text, object.read("readinessProbe")));
-    }
-    let amount = |key| {
-        let text = object.at(&["spec", "strategy", "rollingUpdate", key]).and_then(scalar)?;
-        let digits = text.strip_suffix('%').unwrap_or(&text);
-        digits.parse::<u16>().is_ok_and(|number| number <= 100).then_some(text)
-    };
-    if let (Some(surge), Some(unavailable)) = (amount("maxSurge"), amount("maxUnavailable")) {
-        let text = format!("update: {{max_surge: {surge}, max_unavailable: {unavailable}}}");
-        keys.push((text, object.read("spec.strategy.rollingUpdate")));
-    }
-    keys
-}
-
-/// What each container requests that requests any; nothing if one of them cannot be read.
-fn amounts(object: &Object<'_>, resource: &str) -> Vec<Quantity> {
-    let asked = |container: &Node| {
-        let of = |kind| at(container, &["resources", kind, resource]).and_then(scalar);
-        of("requests").or_else(|| of("limits"))
-    };
-    let texts: Vec<String> = containers(object).iter().filter_map(asked).collect();
-    texts.iter().map(|text| text.parse().ok()).collect::<Option<_>>().unwrap_or_default()
-}
-
-/// Thousandths of all together.
-fn sum(amounts: &[Quantity]) -> i64 {
-    amounts.iter().map(|amount| amount.milli_value()).fold(0, i64::saturating_add)
-}
-
-/// What all containers request together.
-fn request(object: &Object<'_>, resource: &str) -> Option<Keyed> {
-    let amounts = amounts(object, resource);
-    let field = format!("resources.requests.{resource}");
-    let (total, origin) = match amounts.as_slice() {
-        [] => return None,
-        [one] => (*one, object.read(&field)),
-        several => {
-            (Quantity::from_milli(sum(several)), inferred(format!("the sum of {field} of its containers")))
-        }
-    };
-    let text = match resource {
-        "memory" => Bytes(u64::try_from(total.value()).ok()?).to_string(),
-        _ => format!("{}m", total.milli_value()),
-    };
-    Some((format!("{resource}: {text}"), origin))
-}
-
-/// The arguments of vLLM that are keys of its engine here.
-fn engine(object: &Object<'_>, arguments: &Arguments, model: &str) -> Vec<Keyed> {
-    let mut keys = Vec::new();
-    let counts =
-        ["max-num-seqs", "max-num-batched-tokens", "max-model-len", "block-size", "tensor-parallel-size"];
-    for option in counts {
-        if let Some(count) = arguments.count(option) {
-            keys.push((
-                format!("{}: {count}", option.replace('-', "_")),
-                object.read(&format!("--{option}")),
-            ));
-        }
-    }
-    if let Some(blocks) = arguments.count("num-gpu-blocks-override") {
-        keys.push((format!("num_gpu_blocks: {blocks}"), object.read("--num-gpu-blocks-override")));
-    }
-    if let Some(share) = arguments.share("gpu-memory-utilization") {
-        let origin = object.read("--gpu-memory-utilization");
-        keys.push((format!("gpu_memory_utilization: {share}"), origin));
-    }
-    for option in ["enable-prefix-caching", "enable-chunked-prefill"] {
-        if let Some(on) = arguments.switch(option) {
-            keys.push((format!("{}: {on}", option.replace('-', "_")), object.read(&format!("--{option}"))));
-        }
-    }
-    keys.extend(precision(object, arguments, model));
-    let served = arguments.get("served-model-name").or(arguments.model());
-    if let Some(served) = served {
-        let origin = object.read("--served-model-name or --model");
-        keys.push((format!("served_model_name: {}", quoted(&plain(served))), origin));
-    }
-    keys
-}
-
-/// How weights and KV cache are kept.
-fn precision(object: &Object<'_>, arguments: &Arguments, model: &str) -> Vec<Keyed> {
-    let mut keys = Vec::new();
-    let small = model.to_ascii_lowercase();
-    match arguments.get("quantization") {
-        Some("fp8") => keys.push(("weights: fp8".to_owned(), object.read("--quantization"))),
-        Some(other) => {
-            let why = format!("{} is not modelled; this is the nearest", plain(other));
-            keys.push(("weights: fp8".to_owned(), guessed(why)));
-        }
-        None if small.contains("fp8") => {
-            keys.push(("weights: fp8".to_owned(), inferred("the name of the model says so")));
-        }
-        None if ["awq", "gptq", "int4", "int8", "w4a16", "w8a8"].iter().any(|how| small.contains(how)) => {
-            let why = "the model's own precision is not modelled; this is the nearest";
-            keys.push(("weights: fp8".to_owned(), guessed(why)));
-        }
-        None => {}
-    }
-    if arguments.get("kv-cache-dtype").is_some_and(|kind| kind.starts_with("fp8")) {
-        keys.push(("kv_cache: fp8".to_owned(), object.read("--kv-cache-dtype")));
-    }
-    keys
 }

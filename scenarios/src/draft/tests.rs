@@ -1,9 +1,11 @@
 //! Drafts of dumps as they come, and of dumps with anything in them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use scaletwin_core::units::{Span, Time};
 use serde_json::{Value, json};
 
 use super::{Draft, ManifestFile, draft};
@@ -137,6 +139,162 @@ fn every_value_says_where_it_is_from() {
     assert_eq!(bare, ["name: chat"]);
 }
 
+/// Three nodes for chat in two zones, which keep others away, one for the web, and what chat wants of where its pods run.
+fn constrained() -> Value {
+    let node = |kind: &str, zone: &str, taints: &Value| {
+        json!({"labels": {"node.kubernetes.io/instance-type": kind, "topology.kubernetes.io/zone": zone},
+            "spec": {"taints": taints}})
+    };
+    let taints = json!([
+        {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},
+        {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"},
+    ]);
+    let (hostname, zone) = ("kubernetes.io/hostname", "topology.kubernetes.io/zone");
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+    let pods =
+        |app: &str, key: &str| json!({"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": key});
+    let mut spread = pods("chat", zone);
+    (spread["maxSkew"], spread["whenUnsatisfiable"]) = (json!(1), json!("DoNotSchedule"));
+    let in_zone = json!({"matchExpressions": [{"key": zone, "operator": "In", "values": ["b"]}]});
+    let chat = json!({"replicas": 3, "template": {"metadata": {"labels": {"app": "chat"}}, "spec": {
+        "priorityClassName": "urgent",
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "topologySpreadConstraints": [spread],
+        "affinity": {
+            "nodeAffinity": {preferred: [{"weight": 20, "preference": in_zone}]},
+            "podAffinity": {preferred: [{"weight": 5, "podAffinityTerm": pods("web", zone)}]},
+            "podAntiAffinity": {required: [pods("chat", hostname)]},
+        },
+        "containers": [{"name": "vllm", "args": ["vllm", "serve", "meta-llama/Llama-3.1-8B"],
+            "resources": {"limits": {"nvidia.com/gpu": 1}}}]}}});
+    let web = json!({"replicas": 1, "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
+        "containers": [{"name": "web", "resources": {"requests": {"cpu": "1"}}}]}}});
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let resource = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}});
+    let metrics = json!([{"type": "Resource", "resource": resource}]);
+    let hpa = json!({"apiVersion": "autoscaling/v2",
+        "spec": {"maxReplicas": 2, "scaleTargetRef": target, "metrics": metrics}});
+    json!({"kind": "List", "items": [
+        object("Deployment", "chat", &json!({"spec": chat})),
+        object("Deployment", "web", &json!({"spec": web})),
+        object("HorizontalPodAutoscaler", "web", &hpa),
+        object("PriorityClass", "urgent", &json!({"value": 1000, "preemptionPolicy": "Never"})),
+        object("Node", "one", &node("g6e.12xlarge", "a", &taints)),
+        object("Node", "two", &node("g6e.12xlarge", "a", &taints)),
+        object("Node", "three", &node("g6e.12xlarge", "b", &taints)),
+        object("Node", "four", &node("m6i.xlarge", "a", &json!([]))),
+    ]})
+}
+
+/// On which nodes the replicas of chat and of the web run after five minutes, with the pools of the nodes.
+fn places(dump: &str) -> (Draft, Vec<Vec<(String, String)>>) {
+    let draft = drafted(dump);
+    let scenario = scenario(&draft, dump);
+    let at = Time::ZERO + Span::from_secs(300);
+    let mut run = scenario.start(scenario.settings().seed).expect("no trace");
+    run.run_until(at).expect("a run goes on");
+    let snapshot = run.snapshot(at).expect("a run can be written");
+    let pool =
+        |node: &str| snapshot.nodes.iter().find(|known| known.name == node).map(|node| node.pool.clone());
+    let of = |target: &str| {
+        let replicas = snapshot.replicas.iter().filter(|replica| replica.target.as_str() == target);
+        let nodes = replicas.filter_map(|replica| replica.node.clone());
+        nodes.map(|node| (node.clone(), pool(&node).expect("a node of a pool"))).collect()
+    };
+    let places = vec![of("chat/chat"), of("web/web")];
+    (draft, places)
+}
+
+#[test]
+fn what_says_where_pods_run_is_carried_over_and_holds() {
+    let mut dump = constrained();
+    let (draft, places) = places(&dump.to_string());
+    assert_eq!(draft.left_out, [""; 0], "{}", draft.text);
+    for (line, field) in [
+        ("- {key: nvidia.com/gpu, value: present, effect: NoSchedule}", "Node/one spec.taints"),
+        ("- {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}", "Deployment/chat tolerations"),
+        ("priority: 1000", "PriorityClass/urgent value"),
+        ("preemption_policy: Never", "Deployment/chat preemptionPolicy or its class"),
+        (
+            "- {max_skew: 1, topology_key: topology.kubernetes.io/zone}",
+            "Deployment/chat topologySpreadConstraints",
+        ),
+        (
+            "- {weight: 20, match_labels: {topology.kubernetes.io/zone: b}}",
+            "Deployment/chat affinity.nodeAffinity",
+        ),
+        (
+            "- {weight: 5, deployment: web/web, topology_key: topology.kubernetes.io/zone}",
+            "Deployment/chat affinity.podAffinity",
+        ),
+        ("- {topology_key: kubernetes.io/hostname}", "Deployment/chat affinity.podAntiAffinity"),
+    ] {
+        let written = |text: &&str| {
+            text.trim_start().starts_with(line) && text.ends_with(&format!("# read from {field}"))
+        };
+        assert!(draft.text.lines().any(|text| written(&text)), "{line} is not in:\n{}", draft.text);
+    }
+    let nodes: BTreeSet<&String> = places[0].iter().map(|(node, _)| node).collect();
+    let in_a = places[0].iter().filter(|(_, pool)| pool.ends_with("-a")).count();
+    assert_eq!((nodes.len(), in_a), (3, 2), "apart, and evenly over zones: {places:?}");
+    assert!(places[1].iter().all(|(_, pool)| pool.starts_with("m6i")), "taints keep it away: {places:?}");
+    // A node of four GPUs has room for all three, if nothing is in the way.
+    let template = &mut dump["items"][0]["spec"]["template"]["spec"];
+    template
+        .as_object_mut()
+        .expect("a map")
+        .retain(|key, _| ["tolerations", "containers"].contains(&key.as_str()));
+    let (_, places) = self::places(&dump.to_string());
+    let nodes: BTreeSet<&String> = places[0].iter().map(|(node, _)| node).collect();
+    assert_eq!((places[0].len(), nodes.len()), (3, 1), "{places:?}");
+}
+
+#[test]
+fn what_cannot_be_carried_over_of_where_pods_run_is_listed() {
+    let mut dump = constrained();
+    let template = &mut dump["items"][0]["spec"]["template"]["spec"];
+    template["tolerations"] = json!([
+        {"key": "nvidia.com/gpu", "operator": "Exists", "tolerationSeconds": 60}, {"operator": "Gt", "key": "a"}]);
+    template["priorityClassName"] = json!("unknown");
+    template["topologySpreadConstraints"][0]["topologyKey"] = json!("rack");
+    let affinity = &mut template["affinity"];
+    affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] = json!({"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]});
+    affinity["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"]["labelSelector"] =
+        json!({"matchLabels": {"app": "database"}});
+    let text = dump.to_string();
+    let draft = drafted(&text);
+    for what in [
+        "tolerationSeconds of tolerations",
+        "a toleration",
+        "priorityClassName unknown, whose PriorityClass is not there,",
+        "topologySpreadConstraints by topologyKey rack",
+        "required nodeAffinity",
+        "podAffinity to pods that are of no service here",
+    ] {
+        let line = format!("Deployment/chat: {what} of its pods");
+        assert!(draft.left_out.contains(&line), "{line} is not in {:?}", draft.left_out);
+    }
+    dump["items"][0]["spec"]["template"]["spec"]["priorityClassName"] = json!("system-node-critical");
+    let text = dump.to_string();
+    let draft = drafted(&text);
+    scenario(&draft, &text);
+    assert!(draft.text.contains("priority: 1000000000 "), "{}", draft.text);
+    assert!(draft.text.contains("guessed: the highest there is; it has 2000001000"), "{}", draft.text);
+    // Nobody but chat tolerates the taints of its nodes: without another node the web has to.
+    dump["items"].as_array_mut().expect("a list").retain(|item| item["metadata"]["name"] != "four");
+    let text = dump.to_string();
+    let draft = drafted(&text);
+    scenario(&draft, &text);
+    assert!(draft.text.contains("- {operator: Exists}"), "{}", draft.text);
+    assert!(
+        draft.left_out.iter().any(|what| what.contains("without what says where its pods run")),
+        "{:?}",
+        draft.left_out
+    );
+}
+
 /// All places of a tree.
 fn pointers(value: &Value, path: &str, found: &mut Vec<String>) {
     found.push(path.to_owned());
@@ -179,13 +337,14 @@ fn strange() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn a_dump_with_anything_in_it_gives_a_scenario_that_runs(
         changes in prop::collection::vec((any::<prop::sample::Index>(), strange()), 0..5),
+        constrains in any::<bool>(),
     ) {
-        let mut dump = dump();
+        let mut dump = if constrains { constrained() } else { dump() };
         for (index, value) in changes {
             let mut all = Vec::new();
             pointers(&dump, "", &mut all);

@@ -1,7 +1,9 @@
 //! Routing as written.
 
-use scaletwin_core::input::{Count, Entry, Node, Positive, Problems, Read, Shape, Value};
-use scaletwin_core::units::Share;
+use scaletwin_core::input::{
+    Count, Entry, Node, NonNegative, Period, Positive, Problems, Read, Shape, Value,
+};
+use scaletwin_core::units::{Share, Span};
 use serde_json::json;
 
 scaletwin_core::kinds! {
@@ -26,6 +28,9 @@ scaletwin_core::kinds! {
         SessionAffinity(SessionAffinitySpec) = "session-affinity",
         /// To a replica that was sent the longest part of the prompt before.
         PrefixAffinity(PrefixAffinitySpec) = "prefix-affinity",
+        /// To the replica with the best score by what each reported of itself, as load balancers call it; the endpoint picker of
+        /// llm-d and the Gateway API does the same with its scorers.
+        ResourceBased(ResourceBasedSpec) = "resource-based",
     }
 }
 
@@ -86,6 +91,27 @@ scaletwin_core::keys! {
         pub load_factor: Positive = Positive(1.5),
         /// And so many more (SGLang's `balance_abs_threshold`).
         pub load_slack: u32 = 64,
+    }
+}
+
+scaletwin_core::keys! {
+    /// What replicas report of themselves, and what each figure weighs. Where no weight is written, `waiting` and `kv_cache` weigh the
+    /// same, as those two do in the default profile of the Gateway API inference extension.
+    #[derive(Debug, Clone)]
+    pub struct ResourceBasedSpec {
+        /// From one report of a replica to its next, at least 1ms; between them nobody knows what it was given. Default: that of the
+        /// Gateway API inference extension (`--refresh-metrics-interval`). Agents of load balancers take seconds.
+        pub refresh: Period = Period(Span::from_millis(50)),
+        /// Requests that wait in a replica, against the least and the most of all (`queue-scorer`).
+        pub waiting: Option<NonNegative> = None,
+        /// Requests under way in a replica, against the least and the most of all (`running-requests-size-scorer`).
+        pub running: Option<NonNegative> = None,
+        /// The share of its KV cache in use (`kv-cache-utilization-scorer`).
+        pub kv_cache: Option<NonNegative> = None,
+        /// The CPU used since the last report, as a share of `usage: {cpu_busy}`.
+        pub cpu: Option<NonNegative> = None,
+        /// The share of the time since the last report in which its GPUs worked.
+        pub gpu: Option<NonNegative> = None,
     }
 }
 

@@ -139,6 +139,8 @@ scaletwin_core::keys! {
         pub cold_start: Option<Distributed<Span>> = None,
         /// The stages of a start, instead of `cold_start`.
         pub start_up: Option<At<StartUpSpec>> = None,
+        /// Replicas that stand by: started beyond those that are wanted, and called when one more is. Default: none.
+        pub standby: Option<StandbySpec> = None,
         /// The readiness probe.
         pub readiness: ReadinessSpec = ReadinessSpec::default(),
         /// How long a replica that is deleted may finish its requests (`terminationGracePeriodSeconds`).
@@ -154,6 +156,19 @@ scaletwin_core::keys! {
         pub rollouts: At<Vec<Span>> = Vec::new(),
         /// What a replica uses.
         pub usage: UsageSpec = UsageSpec::default(),
+    }
+}
+
+scaletwin_core::keys! {
+    /// Replicas that stand by. They have gone through their start, hold what a replica requests, are billed, and take no requests;
+    /// autoscalers do not see them. When more replicas are wanted, they are the first, and others are started in their place.
+    #[derive(Debug, Clone)]
+    pub struct StandbySpec {
+        /// How many, at all times.
+        pub replicas: Count,
+        /// From the call of one that is loaded to its taking requests: nothing if it only has to be added to a load balancer, or
+        /// the time to wake a server that sleeps with its weights in the host's memory.
+        pub wake: Distributed<Span>,
     }
 }
 

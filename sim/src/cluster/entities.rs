@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rollout::ReplicaSet;
 use super::settings::DeploymentSettings;
+use super::standby::Standby;
 
 /// The number of a node, in the order of launches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,9 +116,21 @@ pub struct Replica {
     pub requests: Option<Arc<Requests>>,
     /// The node where others have to go for it, while it waits for them.
     pub nominated: Option<NodeId>,
+    /// How far it has come, if it stands by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<Standby>,
+    /// When it was called, if it stood by before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<Time>,
 }
 
 impl Replica {
+    /// An instant of its life, or that of its call if it was called later.
+    #[must_use]
+    pub fn since_called(&self, at: Time) -> Time {
+        self.called.map_or(at, |called| at.max(called))
+    }
+
     /// What it requests in all.
     #[must_use]
     pub fn requests(&self, settings: &DeploymentSettings) -> Resources {

@@ -17,6 +17,7 @@ use super::lifecycle::{Change, Changes, Index, Now, Settings, schedule};
 use super::placement::share_of_node;
 use super::rollout::ReplicaSet;
 use super::settings::{ClusterSettings, DeploymentSettings, PoolSettings, Quota};
+use super::standby::Standby;
 
 /// The modelled fleet.
 pub struct Fleet {
@@ -246,12 +247,45 @@ impl Fleet {
         }
     }
 
-    /// A replica is not ready any more.
+    /// A replica is not ready any more, or not loaded if it stands by.
     pub fn replica_unready(&mut self, id: ReplicaId, now: Time) {
-        let found = self.replica_entity(id).and_then(|entity| self.world.get_mut::<Replica>(entity));
-        if let Some(mut replica) = found.filter(|replica| replica.ready.is_some()) {
+        let Some(entity) = self.replica_entity(id) else { return };
+        let Some(mut replica) = self.world.get_mut::<Replica>(entity) else { return };
+        if replica.ready.is_some() {
             (replica.ready, replica.unready) = (None, Some(now));
         }
+        if replica.standby.is_some() {
+            replica.standby = Some(Standby::Starting);
+        }
+    }
+
+    /// A replica has started. Whether it stands by, loaded from now on.
+    pub fn stands_by(&mut self, id: ReplicaId) -> bool {
+        let Some(entity) = self.replica_entity(id).filter(|_| !self.has_failed(id)) else { return false };
+        match self.world.get_mut::<Replica>(entity) {
+            Some(mut replica) if replica.deleted.is_none() && replica.standby.is_some() => {
+                replica.standby = Some(Standby::Loaded);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How many replicas of a deployment stand by.
+    #[must_use]
+    pub fn standby(&self, place: usize) -> usize {
+        self.standing_by(place).count()
+    }
+
+    /// How many of them are loaded.
+    #[must_use]
+    pub fn loaded_standby(&self, place: usize) -> usize {
+        self.standing_by(place).filter(|replica| replica.standby == Some(Standby::Loaded)).count()
+    }
+
+    fn standing_by(&self, place: usize) -> impl Iterator<Item = &Replica> {
+        let all = self.all_replicas_of(place).into_iter();
+        all.filter(|replica| replica.standby.is_some() && replica.deleted.is_none())
     }
 
     /// Lets a replica go that was not chosen by its deployment: a new one takes its place. Whether it was there.

@@ -15,6 +15,7 @@ use super::entities::{
 use super::placement::{Placement, place_pending};
 use super::rollout;
 use super::settings::{DeploymentSettings, PoolSettings};
+use super::standby::{Standby, call_standby};
 
 /// The present instant.
 #[derive(Resource, Debug, Clone, Copy, Default)]
@@ -86,6 +87,15 @@ pub enum Change {
         /// The place of its deployment.
         deployment: usize,
     },
+    /// A replica that stood by is wanted.
+    Called {
+        /// The replica.
+        replica: ReplicaId,
+        /// The place of its deployment.
+        deployment: usize,
+        /// Whether it is loaded.
+        loaded: bool,
+    },
     /// A replica is to go for one of a higher priority.
     Preempted {
         /// The replica.
@@ -102,7 +112,7 @@ pub enum Change {
 pub fn schedule() -> Schedule {
     let mut schedule = Schedule::default();
     schedule.set_executor(bevy_ecs::schedule::SingleThreadedExecutor::new());
-    schedule.add_systems((roll, delete_surplus, create_missing, place_pending).chain());
+    schedule.add_systems((roll, delete_surplus, call_standby, create_missing, place_pending).chain());
     schedule
 }
 
@@ -147,7 +157,7 @@ fn magnitude(span_nanos: u64) -> u32 {
     u64::BITS - span_nanos.leading_zeros()
 }
 
-/// Deletes replicas that are too many.
+/// Deletes replicas that are too many, and those that stand by with an older revision.
 fn delete_surplus(
     now: Res<Now>,
     index: Res<Index>,
@@ -161,7 +171,7 @@ fn delete_surplus(
         let mut living: Vec<(Rank, Entity, u32)> = Vec::new();
         for living_one in of.iter() {
             let Ok((replica, node, _)) = replicas.get(living_one) else { continue };
-            if replica.deleted.is_none() {
+            if replica.deleted.is_none() && replica.standby.is_none() {
                 // Of its own deployment, and not being deleted.
                 let counts = |other: &Entity| {
                     replicas
@@ -181,6 +191,15 @@ fn delete_surplus(
         }
         for set in &deployment.sets {
             surplus.entry(set.revision).and_modify(|living| *living = living.saturating_sub(set.spec));
+        }
+        let present = deployment.sets.last().map_or(0, |set| set.revision);
+        for living_one in of.iter() {
+            let Ok((mut replica, ..)) = replicas.get_mut(living_one) else { continue };
+            let old = replica.standby.is_some() && replica.revision != present;
+            if old && replica.deleted.is_none() {
+                replica.deleted = Some(now.0);
+                changes.0.push(Change::Deleted { replica: replica.id, deployment: deployment.place });
+            }
         }
         for (_, entity, revision) in living {
             let Some(left) = surplus.get_mut(&revision).filter(|left| **left > 0) else { continue };
@@ -203,28 +222,40 @@ fn rank(replica: &Replica, has_node: bool, neighbours: usize, now: Time) -> Rank
     }
 }
 
-/// Creates replicas that are missing.
+/// Creates replicas that are missing, and then those that stand by.
 fn create_missing(
     mut commands: Commands,
     now: Res<Now>,
     mut index: ResMut<Index>,
+    settings: Res<Settings>,
     mut deployments: Query<(&mut Deployment, Option<&DeploymentReplicas>)>,
     replicas: Query<&Replica>,
     mut changes: ResMut<Changes>,
 ) {
     for entity in index.deployments.clone() {
         let Ok((mut deployment, of)) = deployments.get_mut(entity) else { continue };
-        let mut missing: Vec<u32> = Vec::new();
+        let mut missing: Vec<(u32, Option<Standby>)> = Vec::new();
+        let standby = settings.deployments[deployment.place].standby.as_ref();
         for set in &deployment.sets {
-            let is_living = |entity: &Entity| {
-                replicas
-                    .get(*entity)
-                    .is_ok_and(|replica| replica.deleted.is_none() && replica.revision == set.revision)
+            let living = |stands_by: bool| {
+                let counts = |entity: &Entity| {
+                    replicas.get(*entity).is_ok_and(|replica| {
+                        replica.deleted.is_none()
+                            && replica.revision == set.revision
+                            && replica.standby.is_some() == stands_by
+                    })
+                };
+                of.map_or(0, |of| of.iter().filter(counts).count())
             };
-            let living = of.map_or(0, |of| of.iter().filter(is_living).count());
-            missing.extend((living..set.spec).map(|_| set.revision));
+            missing.extend((living(false)..set.spec).map(|_| (set.revision, None)));
+            if let (Some(standby), Some(last)) = (standby, deployment.sets.last())
+                && last.revision == set.revision
+            {
+                let starting = (set.revision, Some(Standby::Starting));
+                missing.extend((living(true)..standby.replicas as usize).map(|_| starting));
+            }
         }
-        for revision in missing {
+        for (revision, standby) in missing {
             let id = ReplicaId(index.next_replica);
             index.next_replica += 1;
             let replica = Replica {
@@ -238,6 +269,8 @@ fn create_missing(
                 deleted: None,
                 requests: deployment.requests.clone(),
                 nominated: None,
+                standby,
+                called: None,
             };
             deployment.created += 1;
             let created = commands.spawn((replica, OfDeployment(entity))).id();

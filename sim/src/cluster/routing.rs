@@ -9,12 +9,14 @@ mod crowd;
 mod latency;
 mod prefixes;
 mod remembered;
+mod reports;
 mod ring;
 mod sessions;
 mod turns;
 
 pub use balance::Balance;
 pub use prefixes::block_hashes;
+pub use reports::{Report, WHOLE, Weights};
 
 use std::collections::BTreeMap;
 
@@ -226,6 +228,12 @@ impl Router {
     pub fn ended(&mut self, slot: Slot, took: Option<Span>) {
         let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
         self.sets[set as usize].of(zone).for_each(|balancer| balancer.ended(slot, took));
+    }
+
+    /// A replica has reported what it uses.
+    pub fn reported(&mut self, slot: Slot, report: Report) {
+        let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
+        self.sets[set as usize].of(zone).for_each(|balancer| balancer.reported(slot, report));
     }
 }
 

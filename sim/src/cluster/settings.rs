@@ -12,6 +12,7 @@ use super::ledger::Terms;
 use super::placement::Placement;
 use super::preferences::Preferences;
 use super::rollout::UpdateStrategy;
+use super::standby::StandbySettings;
 
 /// A cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -340,6 +341,9 @@ pub struct DeploymentSettings {
     pub update: UpdateStrategy,
     /// When rollouts begin, ascending.
     pub rollouts: Vec<Span>,
+    /// Replicas that stand by; `None`: none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbySettings>,
 }
 
 impl DeploymentSettings {

@@ -88,7 +88,7 @@ impl World {
     }
 
     /// How often the container of a replica was started again.
-    fn restarts_of(&self, id: ReplicaId) -> u32 {
+    pub(super) fn restarts_of(&self, id: ReplicaId) -> u32 {
         self.state.back_offs.get(&id).map_or(0, |back_off| back_off.restarts)
     }
 

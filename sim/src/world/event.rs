@@ -146,6 +146,8 @@ pub enum Event {
     GraceOver(ReplicaId),
     /// Replicas come, go and find nodes.
     Lifecycle,
+    /// A replica reports to a gateway that routes by it.
+    Report(ReplicaId),
     /// A replica's exporters are scraped.
     Scrape(ReplicaId),
     /// The state of the deployments is scraped.

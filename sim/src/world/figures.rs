@@ -96,6 +96,7 @@ impl World {
             preemptions: batches.then_some(meter.preemptions),
             restarts: model.settings.crashes.as_ref().map(|_| meter.restarts),
             replicas_preempted: self.fleet.has_priorities().then_some(meter.preempted),
+            standby: model.settings.standby.as_ref().map(|_| meter.standby.summary(now)),
             elasticity: self.elasticity(place, now),
             cost_usd: priced.then(|| self.held_cost(place, now)),
         }

@@ -8,6 +8,7 @@ use super::World;
 use super::event::Event;
 use super::replica::{Engine, Serving};
 use super::settings::EngineSettings;
+use super::start_up::woken_after;
 use crate::cluster::entities::{NodeId, ReplicaId};
 use crate::cluster::lifecycle::Change;
 use crate::engine::{Calendar, Phase};
@@ -34,10 +35,14 @@ impl World {
                     self.replica_is_deleted(replica, calendar);
                     calendar.soon(Phase::Place, Event::Lifecycle);
                 }
+                Change::Called { replica, deployment, loaded } => {
+                    self.standby_is_called(replica, deployment, loaded, calendar);
+                }
                 Change::Pending => pending = true,
             }
         }
         self.note_wanted(now);
+        self.note_standby(now);
         if pending && self.controllers.poke(&Poke::PendingPods, now) {
             self.plan_control(calendar);
         }
@@ -56,7 +61,8 @@ impl World {
         self.plan_scrapes_of(id, calendar);
         let settings = &self.settings.deployments[deployment].settings;
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
-        if i64::from(ordinal) < i64::from(settings.replicas) && now == Time::ZERO {
+        let standby = settings.standby.as_ref().map_or(0, |standby| standby.replicas);
+        if i64::from(ordinal) < i64::from(settings.replicas) + i64::from(standby) && now == Time::ZERO {
             self.note_started(id, deployment);
             return self.will_be_ready(id, now, calendar);
         }
@@ -113,13 +119,15 @@ impl World {
         let Some(slot) = self.state.replicas.slot_of(id) else { return };
         let settings = &self.settings.deployments[deployment].settings;
         let staged = settings.start_up.is_some();
+        let restarts = self.restarts_of(id);
         let serving = self.state.replicas.at(slot);
+        let draw = u64::from(restarts) << 32 | u64::from(serving.ordinal);
         serving.started = if staged { Time::NEVER } else { now };
         if staged {
             return self.begin_start(id, deployment, calendar);
         }
         let luck = self.luck.cold_start[deployment];
-        let start = settings.cold_start.draw(&mut luck.entity(u64::from(serving.ordinal)));
+        let start = settings.cold_start.draw(&mut luck.entity(draw));
         let start = Span::from_secs_f64(start).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
         let found = settings.readiness.found_after(start);
         self.will_be_ready(id, now.saturating_add(found), calendar);
@@ -136,6 +144,9 @@ impl World {
     pub(super) fn replica_is_ready(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let due = self.state.replicas.get(id).is_some_and(|serving| serving.ready_at == Some(now));
+        if due && self.fleet.stands_by(id) {
+            return self.replica_is_loaded(id, now);
+        }
         if !due || !self.fleet.replica_ready(id, now) {
             return;
         }
@@ -149,12 +160,18 @@ impl World {
         if self.has_restarted(id) {
             self.state.deployments[deployment].note_back(now);
         } else if let Some(replica) = self.fleet.replica(id) {
-            self.state.deployments[deployment].note_ready(now, replica.created, replica.bound.unwrap_or(now));
+            let (created, bound) = (replica.created, replica.bound.unwrap_or(now));
+            let (created, bound) = (replica.since_called(created), replica.since_called(bound));
+            let woken =
+                replica.called.filter(|_| self.settings.deployments[deployment].settings.start_up.is_some());
+            let spans = spans.or(woken.map(|called| woken_after(now.since(called))));
+            self.state.deployments[deployment].note_ready(now, created, bound);
             spans.iter().for_each(|spans| self.state.deployments[deployment].stages.add(spans));
         }
         self.plan_crash(id, deployment, calendar);
         let member = self.member(slot);
         self.state.services[service].router.add(&member);
+        self.begin_reports(slot, calendar);
         self.judge_deployments(service);
         self.empty_queue(service, calendar);
         if self.fleet.is_rolling(deployment) {

@@ -50,6 +50,7 @@ impl InFlight {
             ended: now,
             prompt_tokens: self.request.prompt_tokens,
             output_tokens,
+            priority: self.request.priority,
             outcome,
         };
         let begun = finished.started.unwrap_or(finished.arrived);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Event;
 use super::replica::{Engine, Serving};
 use super::settings::EngineSettings;
+use super::standby::StandbyMeter;
 use super::start_up::StageMeter;
 use super::{MOST_WINDOWS, World, WorldError};
 use crate::engine::{Calendar, Phase};
@@ -26,6 +27,7 @@ pub(super) struct DeploymentMeter {
     pub(super) scale_downs: u64,
     pub(super) cold_starts: Histogram,
     pub stages: StageMeter,
+    pub standby: StandbyMeter,
     pub(super) scale_up_latency: Histogram,
     pub(super) preemptions: u64,
     pub(super) restarts: u64,
@@ -45,6 +47,7 @@ impl DeploymentMeter {
             scale_downs: 0,
             cold_starts: Histogram::default(),
             stages: StageMeter::default(),
+            standby: StandbyMeter::start(Time::ZERO, 0),
             scale_up_latency: Histogram::default(),
             preemptions: 0,
             restarts: 0,
@@ -86,6 +89,7 @@ impl DeploymentMeter {
             ready: TimeAverage::start(now, self.ready.value()),
             wanted: TimeAverage::start(now, self.wanted.value()),
             window: (self.window.0 - wanted, self.window.1 - ready),
+            standby: self.standby.restarted(now),
             busy_gone: self.busy_gone,
             busy_before: self.busy_before,
             ..DeploymentMeter::new(0)
@@ -153,6 +157,7 @@ impl World {
     /// Checks what must hold of every engine.
     pub(super) fn check_engines(&self) {
         self.state.replicas.iter().for_each(|serving| serving.engine.check());
+        self.check_standby();
     }
 
     /// Notes the capacity since the start of the window.

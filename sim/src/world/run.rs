@@ -367,6 +367,7 @@ impl State {
             collections: Default::default(),
             evictions: Default::default(),
             back_offs: Default::default(),
+            reports: Default::default(),
             drains: Default::default(),
             replacements: Vec::new(),
             published: Default::default(),

@@ -35,7 +35,17 @@ pub(super) enum Stage {
 }
 
 /// What the time from the decision for a replica to its being ready is made of, in order.
-const NAMES: [&str; 8] = ["node", "image", "start", "weights", "load", "compile", "warm_up", "probe"];
+const NAMES: [&str; 9] = ["node", "image", "start", "weights", "load", "compile", "warm_up", "probe", "wake"];
+
+/// The place of the probe among them.
+const PROBE: usize = NAMES.len() - 2;
+
+/// The parts of the start of a replica that stood by, loaded.
+pub(super) fn woken_after(span: Span) -> [Span; NAMES.len()] {
+    let mut spans = [Span::ZERO; NAMES.len()];
+    spans[NAMES.len() - 1] = span;
+    spans
+}
 
 impl Stage {
     fn next(self) -> Option<Stage> {
@@ -168,8 +178,10 @@ impl World {
     /// A replica whose start has stages got its node.
     pub(super) fn begin_start(&mut self, id: ReplicaId, deployment: usize, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
-        let Some((node, created)) =
-            self.fleet.node_of(id).zip(self.fleet.replica(id).map(|replica| replica.created))
+        let Some((node, created)) = self
+            .fleet
+            .node_of(id)
+            .zip(self.fleet.replica(id).map(|replica| replica.since_called(replica.created)))
         else {
             return;
         };
@@ -262,8 +274,13 @@ impl World {
     fn waking(&self, id: ReplicaId, starting: &Starting, sleep: &Sleep) -> Need {
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
         // The number after those of the stages.
-        let draw = u64::from(ordinal) << 3 | 7;
+        let draw = self.start_draw(id, ordinal, 7);
         Need::Time(seconds(sleep.wake.draw(&mut self.luck.start_up[starting.deployment].entity(draw))))
+    }
+
+    /// The number of a draw for a part of a start: each attempt of each replica has its own.
+    pub(super) fn start_draw(&self, id: ReplicaId, ordinal: u32, part: u64) -> u64 {
+        u64::from(self.restarts_of(id)) << 35 | u64::from(ordinal) << 3 | part
     }
 
     /// A stage whose length is drawn.
@@ -275,7 +292,7 @@ impl World {
         };
         let Some(law) = law else { return Need::Nothing };
         let ordinal = self.fleet.replica(id).map_or(0, |replica| replica.ordinal);
-        let draw = u64::from(ordinal) << 3 | starting.stage as u64;
+        let draw = self.start_draw(id, ordinal, starting.stage as u64);
         let luck = self.luck.start_up[starting.deployment];
         Need::Time(seconds(law.draw(&mut luck.entity(draw))))
     }
@@ -328,7 +345,7 @@ impl World {
         let container = starting.container.unwrap_or(now);
         let readiness = self.settings.deployments[starting.deployment].settings.readiness;
         let found = container.saturating_add(readiness.found_after(now.since(container)));
-        starting.spans[NAMES.len() - 1] = found.since(now);
+        starting.spans[PROBE] = found.since(now);
         self.will_be_ready(id, found, calendar);
     }
 
@@ -338,6 +355,16 @@ impl World {
         let starting = self.state.start_ups.starting.get(&id);
         if starting.is_some_and(|starting| starting.due == Some(now)) && self.next_stage(id, calendar) {
             self.go_on(id, calendar);
+        }
+    }
+
+    /// A replica that starts to stand by was called: what it has done by now is no part of what that takes.
+    pub(super) fn start_counts_from(&mut self, id: ReplicaId, now: Time) {
+        let probed = self.state.replicas.get(id).and_then(|serving| serving.ready_at);
+        if let Some(starting) = self.state.start_ups.starting.get_mut(&id) {
+            starting.spans = [Span::ZERO; NAMES.len()];
+            starting.since = now;
+            starting.spans[PROBE] = probed.map_or(Span::ZERO, |at| at.since(now));
         }
     }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::cluster::ledger::Terms;
 use crate::cluster::placement::Placement;
 use crate::cluster::settings::Readiness;
+use crate::cluster::standby::StandbySettings;
 
 fn at(secs: u64) -> Time {
     Time::ZERO + Span::from_secs(secs)
@@ -75,6 +76,7 @@ fn deployments(replicas: i32) -> Vec<DeploymentSettings> {
         disruption_budget: None,
         update: Default::default(),
         rollouts: Vec::new(),
+        standby: None,
     }]
 }
 
@@ -124,6 +126,42 @@ fn those_without_a_node_go_first_then_the_youngest() {
     fleet.set_wanted(0, 2);
     // 4 has no node, 3 is not ready, and the others have been ready for about as long.
     assert_eq!(deleted(&fleet.settle(at(1_001))), [4, 3, 2]);
+}
+
+#[test]
+fn who_stands_by_is_called_first_and_replaced_and_no_controller_sees_it() {
+    let mut settings = deployments(2);
+    settings[0].standby = Some(StandbySettings { replicas: 2, wake: Law::Constant { value: 1.0 } });
+    let mut fleet = Fleet::new(&clusters(3), &settings);
+    let called = |changes: &[Change]| -> Vec<(u32, bool)> {
+        let of = changes.iter().filter_map(|change| match change {
+            Change::Called { replica, loaded, .. } => Some((replica.0, *loaded)),
+            _ => None,
+        });
+        of.collect()
+    };
+    let changes = fleet.settle(at(0));
+    assert_eq!((created(&changes), bound(&changes)), (4, vec![0, 1, 2, 3]));
+    let pods = |fleet: &Fleet| (fleet.target_view(0).status_replicas, fleet.target_view(0).pods.len());
+    assert_eq!((pods(&fleet), fleet.standby(0)), ((2, 2), 2));
+    assert!(!fleet.stands_by(ReplicaId(0)) && fleet.stands_by(ReplicaId(3)));
+    // The one that is loaded goes before the older one.
+    fleet.set_wanted(0, 3);
+    let changes = fleet.settle(at(10));
+    assert_eq!((called(&changes), created(&changes), bound(&changes)), (vec![(3, true)], 1, vec![4]));
+    assert_eq!((pods(&fleet), fleet.standby(0), fleet.loaded_standby(0)), ((3, 3), 2, 0));
+    assert_eq!(fleet.nodes_view().nodes.iter().map(|node| node.pods.len()).sum::<usize>(), 5);
+    // Those that are too many are of the others, and nobody is called in the place of one that stands by.
+    fleet.set_wanted(0, 1);
+    let changes = fleet.settle(at(20));
+    assert_eq!((deleted(&changes).len(), called(&changes), fleet.standby(0)), (2, vec![], 2));
+    assert!(deleted(&changes).iter().all(|id| [0, 1, 3].contains(id)));
+    // A rollout replaces those that stand by as well.
+    fleet.roll_out(0);
+    let changes = fleet.settle(at(30));
+    assert!(deleted(&changes).contains(&2) && deleted(&changes).contains(&4), "{changes:?}");
+    assert_eq!(fleet.standby(0), 2);
+    fleet.check(at(30));
 }
 
 #[test]

@@ -23,9 +23,18 @@ impl Fleet {
         self.settings().deployments.iter().position(|deployment| deployment.target == *name)
     }
 
-    /// The replicas of a deployment in the order of creation, those being deleted included.
+    /// The replicas of a deployment in the order of creation, those being deleted included. Those that stand by are no part of
+    /// it yet.
     #[must_use]
     pub fn replicas_of(&self, place: usize) -> Vec<&Replica> {
+        let mut replicas = self.all_replicas_of(place);
+        replicas.retain(|replica| replica.standby.is_none());
+        replicas
+    }
+
+    /// The same with those that stand by.
+    #[must_use]
+    pub fn all_replicas_of(&self, place: usize) -> Vec<&Replica> {
         let of = self.world.get::<DeploymentReplicas>(self.index().deployments[place]);
         let mut replicas: Vec<&Replica> = of
             .iter()
@@ -238,7 +247,7 @@ impl Fleet {
             terms.flat_map(|(place, own)| own.anti_affinity.iter().map(move |term| (place, term)))
         {
             let where_of = |place: usize| {
-                let replicas = self.replicas_of(place).into_iter();
+                let replicas = self.all_replicas_of(place).into_iter();
                 let placed = replicas.filter_map(|replica| Some((replica.id, self.node_of(replica.id)?)));
                 placed.filter_map(|(id, node)| {
                     let pool = self.pool_of_replica(id)?;

@@ -8,6 +8,7 @@ use super::buckets::Buckets;
 use super::crowd::Crowd;
 use super::latency::Latencies;
 use super::prefixes::Prefixes;
+use super::reports::{Report, Reports, Weights};
 use super::ring::Ring;
 use super::sessions::Sessions;
 use super::turns::Turns;
@@ -58,6 +59,13 @@ pub enum Balance {
         /// And so many more.
         load_slack: u32,
     },
+    /// To the replica with the best score by what each reported of itself.
+    ResourceBased {
+        /// From one report of a replica to its next.
+        refresh: Span,
+        /// What each figure of a report weighs.
+        weights: Weights,
+    },
 }
 
 /// The replicas of a set, in the order that their next requests depend on.
@@ -71,6 +79,7 @@ pub(super) enum Balancer {
     Ring(Ring),
     Sessions(Sessions),
     Prefixes(Prefixes),
+    Reports(Reports),
 }
 
 impl Balancer {
@@ -89,6 +98,7 @@ impl Balancer {
             Balance::PrefixAffinity { remembered, load_factor_milli, load_slack, .. } => {
                 Balancer::Prefixes(Prefixes::new(*remembered, *load_factor_milli, *load_slack))
             }
+            Balance::ResourceBased { weights, .. } => Balancer::Reports(Reports::new(*weights)),
         }
     }
 
@@ -102,6 +112,7 @@ impl Balancer {
             Balancer::Ring(ring) => ring.add(member, luck),
             Balancer::Sessions(sessions) => sessions.add(member),
             Balancer::Prefixes(prefixes) => prefixes.add(member),
+            Balancer::Reports(reports) => reports.add(member.slot),
         }
     }
 
@@ -122,6 +133,7 @@ impl Balancer {
             Balancer::Ring(ring) => ring.remove(slot),
             Balancer::Sessions(sessions) => sessions.remove(slot),
             Balancer::Prefixes(prefixes) => prefixes.remove(slot),
+            Balancer::Reports(reports) => reports.remove(slot),
         }
     }
 
@@ -135,6 +147,7 @@ impl Balancer {
             Balancer::Ring(ring) => ring.is_empty(),
             Balancer::Sessions(sessions) => sessions.is_empty(),
             Balancer::Prefixes(prefixes) => prefixes.is_empty(),
+            Balancer::Reports(reports) => reports.is_empty(),
         }
     }
 
@@ -166,6 +179,7 @@ impl Balancer {
             Balancer::Ring(ring) => ring.pick(ask.session, luck, accepts),
             Balancer::Sessions(sessions) => sessions.pick(ask.session, accepts),
             Balancer::Prefixes(prefixes) => prefixes.pick(&ask.prefix, accepts),
+            Balancer::Reports(reports) => reports.pick(luck.entity(ask.number), accepts),
         }
     }
 
@@ -181,7 +195,7 @@ impl Balancer {
     #[inline]
     pub(super) fn given(&mut self, slot: Slot, ask: &Ask) {
         match self {
-            Balancer::RoundRobin { .. } => {}
+            Balancer::RoundRobin { .. } | Balancer::Reports(_) => {}
             Balancer::LeastOutstanding(buckets) => buckets.move_by(slot, true),
             Balancer::Weighted(turns) => turns.took(slot),
             Balancer::Drawn(crowd) => crowd.given(slot),
@@ -196,13 +210,20 @@ impl Balancer {
     #[inline]
     pub(super) fn ended(&mut self, slot: Slot, took: Option<Span>) {
         match self {
-            Balancer::RoundRobin { .. } | Balancer::Weighted(_) => {}
+            Balancer::RoundRobin { .. } | Balancer::Weighted(_) | Balancer::Reports(_) => {}
             Balancer::LeastOutstanding(buckets) => buckets.move_by(slot, false),
             Balancer::Drawn(crowd) => crowd.ended(slot),
             Balancer::Fastest(latencies) => latencies.ended(slot, took),
             Balancer::Ring(ring) => ring.ended(slot),
             Balancer::Sessions(sessions) => sessions.ended(slot),
             Balancer::Prefixes(prefixes) => prefixes.ended(slot),
+        }
+    }
+
+    /// A replica has reported what it uses.
+    pub(super) fn reported(&mut self, slot: Slot, report: Report) {
+        if let Balancer::Reports(reports) = self {
+            reports.reported(slot, report);
         }
     }
 }

@@ -32,6 +32,11 @@ const AFFINE: Balance = Balance::PrefixAffinity {
     load_slack: 1,
 };
 
+const REPORTED: Balance = Balance::ResourceBased {
+    refresh: Span::from_millis(50),
+    weights: Weights { waiting: 1_000, running: 500, kv_cache: 1_000, cpu: 0, gpu: 0 },
+};
+
 fn balances() -> impl Strategy<Value = Balance> {
     prop::sample::select(vec![
         Balance::RoundRobin,
@@ -43,6 +48,7 @@ fn balances() -> impl Strategy<Value = Balance> {
         Balance::ConsistentHash { load_factor_milli: 1_250 },
         Balance::SessionAffinity { remembered: 20 },
         AFFINE,
+        REPORTED,
     ])
 }
 
@@ -142,6 +148,8 @@ proptest! {
                     if let Some(slot) = pick {
                         router.given(slot, &ask);
                         *ready.get_mut(&slot).unwrap() += 1;
+                        let waiting = number % 11;
+                        router.reported(slot, Report { waiting, kv_cache: waiting, ..Report::default() });
                     }
                     let _ = router.turn(&ask);
                 }
