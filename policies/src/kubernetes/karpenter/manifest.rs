@@ -163,8 +163,9 @@ fn read_template(reader: &mut Reader, node: &Node) -> Option<Template> {
 
 /// Reads a requirement. One on a label that is not modelled can be waived by its path, as any field.
 fn read_requirement(reader: &mut Reader, node: &Node, path: &str) -> Option<At<RequirementSpec>> {
+    let modelled = node.get("key").is_none_or(|key| Label::read(key, &mut Problems::default()).is_some());
     let mut fields = reader.fields(node, path)?;
-    if fields.is_waived(reader) {
+    if !modelled && fields.is_waived(reader) {
         return None;
     }
     let key = value::<At<String>>(&mut fields, reader, "key");
@@ -175,7 +176,7 @@ fn read_requirement(reader: &mut Reader, node: &Node, path: &str) -> Option<At<R
         reader.problems().error(&node.place, format!("{path}: expected key, operator and values"));
         return None;
     };
-    if node.get("key").and_then(|key| Label::read(key, &mut Problems::default())).is_none() {
+    if !modelled {
         let message = format!("{path}: the label {} is not modelled", key.value);
         let hint = format!("modelled are {}; run without it by waive: ['{path}']", Label::shape().phrase);
         reader.problems().push(Problem::error(&key.place, message).hint(hint));
