@@ -120,7 +120,11 @@ impl Scaling {
 
 fn act(decision: &DecisionLine<'_>, changes: &[&Action]) -> Act {
     let actions: Vec<String> = changes.iter().map(|change| action(change)).collect();
-    let reasons: Vec<String> = decision.reasons.iter().filter_map(reason).collect();
+    let mut reasons: Vec<String> = decision.reasons.iter().filter_map(reason).collect();
+    if reasons.is_empty() {
+        // It acted because something does not hold.
+        reasons = decision.reasons.iter().filter(|reason| reason.code != WITHIN).filter_map(named).collect();
+    }
     let cause = match decision.cause.as_ref() {
         Cause::Periodic => "",
         _ => " (at an event)",
@@ -171,8 +175,20 @@ fn reason(reason: &Reason) -> Option<String> {
     match reason.holds {
         Some(false) => None,
         _ if reason.subject == "ScalingActive" => None,
-        _ if reason.detail.is_empty() => Some(reason.code.clone()),
-        _ => Some(format!("{} ({})", reason.code, reason.detail)),
+        _ => named(reason),
+    }
+}
+
+/// What an HPA says of its bounds when they do not matter.
+const WITHIN: &str = "DesiredWithinRange";
+
+/// A reason by its code, if it has one, with its detail.
+fn named(reason: &Reason) -> Option<String> {
+    match (reason.code.is_empty(), reason.detail.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(reason.detail.clone()),
+        (false, true) => Some(reason.code.clone()),
+        (false, false) => Some(format!("{} ({})", reason.code, reason.detail)),
     }
 }
 
@@ -214,6 +230,27 @@ mod tests {
         assert_eq!(scaling.headline(), "4 taken, 2 of them acted");
         let shown: Vec<&str> = scaling.acts().iter().map(|act| act.what.as_str()).collect();
         assert_eq!(shown, ["publish wanted = 2", "publish wanted = 3"]);
+    }
+
+    #[test]
+    fn who_acts_because_something_does_not_hold_says_so() {
+        let reason = |code: &str, holds| Reason { code: code.into(), holds, ..Reason::default() };
+        let line = |reasons: Vec<Reason>| DecisionLine {
+            t_seconds: 0.0,
+            controller: "one".into(),
+            cause: Cow::Owned(Cause::Periodic),
+            actions: vec![replicas(0)].into(),
+            reasons: reasons.into(),
+        };
+        let why = |reasons| act(&line(reasons), &[]).why;
+        assert_eq!(
+            why(vec![reason("ScalerNotActive", Some(false)), reason(WITHIN, Some(false))]),
+            "ScalerNotActive"
+        );
+        assert_eq!(
+            why(vec![reason("Stable", None), reason("", None), reason("Other", Some(false))]),
+            "Stable"
+        );
     }
 
     #[test]

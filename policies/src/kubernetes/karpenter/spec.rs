@@ -318,7 +318,7 @@ impl Labels<'_> {
                     .next()
                     .unwrap_or(""),
             ),
-            Label::Generation => there(&generation_of(family).to_string()),
+            Label::Generation => there(generation_of(family)),
             Label::Size => there(size),
             Label::Cpu => Some((self.capacity.cpu_milli / 1_000).to_string()),
             Label::Memory => Some((self.capacity.memory_bytes >> 20).to_string()),

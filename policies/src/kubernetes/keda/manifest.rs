@@ -8,7 +8,7 @@ mod triggers;
 use std::collections::BTreeMap;
 
 use scaletwin_core::control::ObjectName;
-use scaletwin_core::input::{At, Node, Problems, Value};
+use scaletwin_core::input::{At, Node, Problems, Read, Value};
 use scaletwin_core::units::{Quantity, Span};
 
 use super::bindings::{Bindings, Names, StandsFor};
@@ -137,14 +137,19 @@ fn read_metadata(reader: &mut Reader, node: &Node) -> Pause {
     if let Some(node) = fields.honour(reader, "annotations")
         && let Some(mut fields) = reader.fields(node, "metadata.annotations")
     {
-        let mut holds = |key| value::<String>(&mut fields, reader, key).is_some_and(|text| truth(&text));
+        let mut holds = |key| {
+            let Some(node) = fields.honour(reader, key) else { return false };
+            let mut read = |node| <String as Read>::read(node, reader.problems());
+            node.as_text() == Some("") || read(node).is_some_and(|text| truth(&text))
+        };
         pause.paused = holds("autoscaling.keda.sh/paused");
         pause.scale_in = holds("autoscaling.keda.sh/paused-scale-in");
         pause.scale_out = holds("autoscaling.keda.sh/paused-scale-out");
         pause.force_activation = holds("autoscaling.keda.sh/force-activation");
         pause.paused_replicas = number(&mut fields, reader, "autoscaling.keda.sh/paused-replicas")
             .map(|count| crate::numerics::go::int32(count).max(0));
-        fields.without_effect_where(reader, |_| true);
+        fields.without_effect_where(reader, |key| !key.starts_with("autoscaling.keda.sh/"));
+        fields.finish(reader);
     }
     fields.without_effect_where(reader, |_| true);
     pause
@@ -290,6 +295,18 @@ spec:
     }
 
     #[test]
+    fn annotations_of_keda_are_honoured_or_named() {
+        let with = |line: &str| read_text(&MANIFEST.replace("    team: a", &format!("    {line}")), &[]);
+        assert!(with("autoscaling.keda.sh/paused: \"\"").unwrap().0.object.pause.paused, "it is no boolean");
+        assert!(!with("autoscaling.keda.sh/paused: \"False\"").unwrap().0.object.pause.paused);
+        let error = with("autoscaling.keda.sh/paused-scale-inn: \"true\"").unwrap_err();
+        assert!(
+            error.contains("annotations.autoscaling.keda.sh/paused-scale-inn is not modelled"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn queues_have_the_names_and_defaults_of_their_scalers() {
         for (kind, metadata, want) in [
             ("kafka", "topic: a, lagThreshold: \"50\", activationLagThreshold: \"5\"", (50_000, 5.0)),
@@ -297,6 +314,7 @@ spec:
             ("redis-sentinel", "listName: a, activationListLength: \"1\"", (5_000, 1.0)),
             ("azure-eventhub", "eventHubName: a", (64_000, 0.0)),
             ("postgresql", "query: select 1, targetQueryValue: \"2.5\"", (2_500, 0.0)),
+            ("mysql", "query: select 1, queryValue: \"4\", activationQueryValue: \"1\"", (4_000, 1.0)),
         ] {
             let text = format!(
                 "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nspec:\n  scaleTargetRef: {{name: a}}\n  minReplicaCount: 1\n  triggers: [{{type: {kind}, metadata: {{{metadata}}}}}]\n"

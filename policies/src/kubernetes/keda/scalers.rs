@@ -159,7 +159,7 @@ pub(super) const SCALERS: [Scaler; 18] = [
         &["adminURL", "topic", "isPartitionedTopic", "subscription", "tls", "authModes"],
     ),
     scaler("postgresql", "targetQueryValue", None, "activationTargetQueryValue", SQL),
-    scaler("mysql", "targetQueryValue", None, "activationTargetQueryValue", SQL),
+    scaler("mysql", "queryValue", None, "activationQueryValue", SQL),
 ];
 
 /// Where a list of Redis is.

@@ -1,6 +1,6 @@
-//! `serving.kserve.io/v1alpha1` manifests of an LLMInferenceService.
+//! `serving.kserve.io/v1alpha1` and `v1alpha2` manifests of an LLMInferenceService.
 //!
-//! Source: `pkg/apis/serving/v1alpha1/llm_inference_service_types.go`.
+//! Source: `pkg/apis/serving/{v1alpha1,v1alpha2}/llm_inference_service_types.go`.
 
 use scaletwin_core::control::ObjectName;
 use scaletwin_core::input::{Node, Problem};
@@ -41,8 +41,8 @@ pub(super) fn read_object(
     let mut fields = reader.fields(node, "")?;
     let version = fields.honour(reader, "apiVersion").and_then(Node::as_text).unwrap_or("");
     fields.honour(reader, "kind");
-    if version != "serving.kserve.io/v1alpha1" {
-        let expected = format!("an {KIND} of serving.kserve.io/v1alpha1");
+    if !["serving.kserve.io/v1alpha1", "serving.kserve.io/v1alpha2"].contains(&version) {
+        let expected = format!("an {KIND} of serving.kserve.io/v1alpha1 or v1alpha2");
         reader.problems().push(unexpected(node, &expected, KIND, version));
         return None;
     }

@@ -25,7 +25,8 @@ scaletwin_core::keys! {
     pub struct KserveSpec {
         /// The scale target, `service/deployment`; the service alone where it has one deployment.
         pub target: At<String>,
-        /// A file with an InferenceService of `serving.kserve.io/v1beta1`, or an LLMInferenceService of `v1alpha1`.
+        /// A file with an InferenceService of `serving.kserve.io/v1beta1`, or an LLMInferenceService of `v1alpha1` or
+        /// `v1alpha2`.
         pub manifest: At<String>,
         /// Fields of the manifest that would matter and are not modelled, by path: the run goes on without them.
         pub waive: Vec<String> = Vec::new(),

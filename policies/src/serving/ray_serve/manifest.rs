@@ -3,7 +3,7 @@
 use scaletwin_core::input::{At, Node, Place, Problem, Problems, Read, Value, parse};
 
 use super::spec::{AutoscalingConfig, RaySettings};
-use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, value};
+use crate::kubernetes::manifest::{FieldCoverage, Fields, Reader, documents, value};
 
 /// The most replicas of a deployment with `num_replicas: auto` that does not say it.
 const AUTO_MAX: &str = "max_replicas: 100";
@@ -25,6 +25,27 @@ pub fn read(
         Inner::Wrong => None,
     };
     reader.finish(settings, &node.place)
+}
+
+/// The one RayService or Serve config among a file's documents.
+///
+/// # Errors
+/// When there is none, or there are several.
+pub fn config_among<'a>(nodes: &'a [Node], place: &Place) -> Result<&'a Node, Problem> {
+    let is_one = |node: &&Node| {
+        node.get("kind").and_then(Node::as_text) == Some("RayService") || node.get("applications").is_some()
+    };
+    let all = documents(nodes);
+    let found: Vec<&Node> = all.iter().copied().filter(is_one).collect();
+    match (found.as_slice(), all.as_slice()) {
+        ([one], _) | ([], [one]) => Ok(one),
+        ([], _) => Err(Problem::error(place, "no document of the file is a RayService or a Serve config")),
+        _ => {
+            let problem =
+                Problem::error(&found[1].place, "the file holds several RayServices or Serve configs");
+            Err(problem.hint("keep one of them in a file of its own"))
+        }
+    }
 }
 
 /// The Serve config within a RayService.
@@ -70,6 +91,10 @@ fn read_config(
     fields.without_effect_where(reader, |_| true);
     fields.finish(reader);
     let auto = replicas.and_then(Node::as_text) == Some("auto");
+    if let (Some(replicas), Some(_), false) = (replicas, written, auto) {
+        let message = format!("{path}: num_replicas and autoscaling_config exclude each other in Ray Serve");
+        reader.problems().push(Problem::error(&replicas.place, message).hint("remove num_replicas"));
+    }
     let mut config = match written {
         Some(node) => read_autoscaling(reader, node, &format!("{path}.autoscaling_config"))?,
         None => read_autoscaling(reader, &empty(&found.place), &path)?,
@@ -122,11 +147,25 @@ fn find<'a>(
         Ok([one]) => Some(one),
         Err(meant) => {
             let place = deployment.map_or(place, |at| &at.place);
-            let problem = if names.is_empty() {
+            let built = |(_, node): (String, &Node)| node.get("args").is_some_and(|node| !node.is_null());
+            let problem = if names.is_empty() && list(node, "applications", "").into_iter().any(built) {
+                let message = "no deployment of the file has an autoscaling_config, and what its applications build \
+                               from their args is not read";
+                let hint = "write the autoscaling_config that the args hold as that key, without manifest:";
+                Problem::error(place, message).hint(hint)
+            } else if names.is_empty() {
                 let problem = Problem::error(place, "no deployment of the file has an autoscaling_config");
                 problem.hint("Ray Serve keeps num_replicas as they are: write {kind: static, replicas: …}")
             } else {
-                let message = format!("{} deployments of the file scale and are meant", meant.len());
+                let message = match (deployment, meant.len()) {
+                    (None, _) => format!("{} deployments of the file scale", names.len()),
+                    (Some(name), 0) => {
+                        format!("no deployment of the file that scales is called {}", name.value)
+                    }
+                    (Some(name), count) => {
+                        format!("{count} deployments of the file are called {}", name.value)
+                    }
+                };
                 let hint = format!("set deployment: to one of {}", names.join(", "));
                 Problem::error(place, message).hint(hint)
             };
@@ -205,6 +244,19 @@ target_capacity: 50
         assert!(error.contains("one of llm, embed"), "{error}");
         let custom = "applications: [{deployments: [{name: d, autoscaling_config: {policy: {policy_function: 'a:b'}}}]}]";
         assert!(settings(custom, None).unwrap_err().contains("policy is not modelled"));
+    }
+
+    #[test]
+    fn a_config_is_found_among_others_and_a_fixed_number_of_replicas_is_refused_beside_it() {
+        let parse = |text: &str| scaletwin_core::input::parse_documents("serve.yaml", text).unwrap();
+        let place = Place::nowhere();
+        let beside = parse("kind: ConfigMap\n---\nkind: RayService\nspec: {}\n");
+        assert!(config_among(&beside, &place).unwrap().get("spec").is_some());
+        let listed = parse("kind: List\nitems: [{kind: ConfigMap}, {applications: []}]\n");
+        assert!(config_among(&listed, &place).unwrap().get("applications").is_some());
+        assert!(config_among(&parse("applications: []\n---\napplications: []\n"), &place).is_err());
+        let both = "applications: [{deployments: [{name: d, num_replicas: 3, autoscaling_config: {max_replicas: 4}}]}]";
+        assert!(settings(both, None).unwrap_err().contains("exclude each other"));
     }
 
     #[test]

@@ -53,9 +53,7 @@ pub(super) fn ray_serve(spec: &RaySpec, mut cx: Checking<'_>) -> Option<CheckedC
         Written { manifest: &spec.manifest, waive: &spec.waive },
         |problems| spec.refuse_own_keys(problems),
         |documents, place| {
-            let [node] = documents else {
-                return Err(Problem::error(place, "a Serve config is one document").into());
-            };
+            let node = ray_serve::manifest::config_among(documents, place)?;
             ray_serve::manifest::read(node, spec.deployment.as_ref(), &spec.waive, place)
         },
         |problems| spec.check(place, problems),
