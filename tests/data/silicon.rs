@@ -1,5 +1,6 @@
 //! Means that others have measured on real servers, beside those of a replica whose step time follows from datasheets.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use libtest_mimic::Failed;
@@ -102,10 +103,12 @@ pub(crate) fn vllm_on_one_to_eight_gpus(path: &Path) -> Result<(), Failed> {
             tpot.push(errors.1.abs());
         }
         let (count, ttft, tpot) = (tpot.len(), median(ttft), median(tpot));
-        eprintln!(
+        writeln!(
+            std::io::stderr(),
             "{} on {}: {count} points, median error of TTFT {ttft:.3}, of TPOT {tpot:.3}",
-            kind.0, kind.1
-        );
+            kind.0,
+            kind.1
+        )?;
         check(count >= 30, || format!("only {count} points of {}", kind.0))?;
         check(tpot < 0.1, || format!("TPOT of {} is {tpot:.3} off", kind.0))?;
         check(ttft < 0.3, || format!("TTFT of {} is {ttft:.3} off", kind.0))?;
