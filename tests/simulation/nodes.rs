@@ -145,6 +145,47 @@ fn karpenter_moves_to_spot_when_it_can_be_had_and_on_when_it_is_taken_back() {
 }
 
 #[test]
+fn a_node_pool_launches_nothing_that_has_other_labels_than_it_gives() {
+    // The heavier NodePool would take the node of 4 cores; it gives its nodes another tier than all that there are have.
+    let text = |labels: &str| {
+        format!(
+            "
+name: labels
+duration: 5m
+end: cut
+clusters:
+  - name: here
+    node_pools:
+      - {{name: small, instance_type: own, cpu: 4, memory: 8Gi, labels: {{tier: gpu}}, nodes: {{min: 0, max: 9}}, price_usd_per_hour: 1, provisioning: 30s}}
+      - {{name: large, instance_type: own, cpu: 8, memory: 16Gi, labels: {{tier: gpu}}, nodes: {{min: 0, max: 9}}, price_usd_per_hour: 2, provisioning: 30s}}
+services:
+  - name: web
+    queue: {{}}
+    deployments:
+      - name: main
+        replica: {{cpu: 2}}
+        node_selector: {{tier: gpu}}
+        engine: {{kind: concurrency, limit: 9, service_time: 1s}}
+traffic: [{{name: all, until: 5m, arrivals: {{constant: {{rate: 1/s}}}}}}]
+policy:
+  controllers:
+    - kind: karpenter
+      offset: 0s
+      node_pools:
+        - name: cpu
+          weight: 10
+          requirements: [{{key: karpenter.k8s.aws/instance-cpu, operator: In, values: ['4']}}]
+          {labels}
+        - {{name: gpu, labels: {{tier: gpu}}, requirements: [{{key: karpenter.k8s.aws/instance-cpu, operator: In, values: ['8']}}]}}
+"
+        )
+    };
+    let first = |labels: &str| launches(&record(&text(labels))).first().map(|(_, what)| what.clone());
+    assert_eq!(first("labels: {team: a}").as_deref(), Some("1 small"));
+    assert_eq!(first("labels: {tier: cpu}").as_deref(), Some("1 large"));
+}
+
+#[test]
 fn a_node_whose_replacement_is_taken_back_before_it_is_ready_stays() {
     let back =
         "{notice: 2m, available: [{from: 0s, nodes: 0}, {from: 5m, nodes: 5}, {from: 430s, nodes: 0}]}";

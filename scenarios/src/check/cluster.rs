@@ -86,6 +86,7 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
         instance_type: spec.instance_type.value.clone(),
         capacity_type: spec.capacity_type.capacity_type(),
         zone: spec.zone.clone(),
+        labels: spec.labels.iter().map(|(key, at)| (key.clone(), at.value.clone())).collect(),
         allocatable: allocatable.plus(&overcommitted),
         reserved,
         overcommitted,

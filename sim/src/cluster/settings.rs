@@ -1,5 +1,6 @@
 //! What is known of clusters and deployments beforehand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scaletwin_core::control::{CapacityType, ContainerRequests, PodTerms, Resources, TargetName};
@@ -100,6 +101,8 @@ pub struct PoolSettings {
     pub capacity_type: CapacityType,
     /// Their zone.
     pub zone: String,
+    /// Labels of its nodes besides those that follow from the above.
+    pub labels: BTreeMap<String, String>,
     /// What pods can use of a node.
     pub allocatable: Resources,
     /// What the kubelet, the system and DaemonSets take of it besides.

@@ -1,5 +1,7 @@
 //! `karpenter.sh/v1` NodePools.
 
+use std::collections::BTreeMap;
+
 use scaletwin_core::input::{At, Node, Place, Problem, Problems, Read, Value};
 use scaletwin_core::units::{Bytes, Quantity, Span};
 
@@ -56,6 +58,7 @@ fn read_pool(reader: &mut Reader, node: &Node) -> Option<NodePoolSettings> {
         name,
         pools: Vec::new(),
         requirements: template.requirements,
+        labels: template.labels,
         weight: weight.unwrap_or(0),
         limits: limits.unwrap_or_default(),
         disruption: At { value: disruption.unwrap_or_default(), place: node.place.clone() },
@@ -138,15 +141,16 @@ fn read_budget(reader: &mut Reader, node: &Node, path: &str) -> Option<At<Budget
 #[derive(Default)]
 struct Template {
     requirements: Vec<At<RequirementSpec>>,
+    labels: BTreeMap<String, String>,
     expire_after: Option<Lasting>,
     termination_grace_period: Option<Span>,
 }
 
-/// `spec.template`. Labels that nodes get from it are not seen by the pods of a scenario, whose selectors look at the labels
-/// of node pools.
+/// `spec.template`.
 fn read_template(reader: &mut Reader, node: &Node) -> Option<Template> {
     let mut fields = reader.fields(node, "spec.template")?;
-    fields.without_effect(reader, &["metadata"]);
+    let metadata = fields.honour(reader, "metadata");
+    let labels = metadata.and_then(|node| read_labels(reader, node)).unwrap_or_default();
     let spec = fields.honour(reader, "spec");
     fields.finish(reader);
     let mut fields = reader.fields(spec?, "spec.template.spec")?;
@@ -158,7 +162,15 @@ fn read_template(reader: &mut Reader, node: &Node) -> Option<Template> {
     let path = "spec.template.spec.requirements";
     let requirements =
         requirements.map(|node| list(reader, node, path, read_requirement)).unwrap_or_default();
-    Some(Template { requirements, expire_after, termination_grace_period })
+    Some(Template { requirements, labels, expire_after, termination_grace_period })
+}
+
+fn read_labels(reader: &mut Reader, node: &Node) -> Option<BTreeMap<String, String>> {
+    let mut fields = reader.fields(node, "spec.template.metadata")?;
+    fields.without_effect(reader, &["annotations"]);
+    let labels = value(&mut fields, reader, "labels");
+    fields.finish(reader);
+    labels
 }
 
 /// Reads a requirement. One on a label that is not modelled can be waived by its path, as any field.

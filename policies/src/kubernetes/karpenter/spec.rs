@@ -1,5 +1,7 @@
 //! NodePools and flags of Karpenter, as our own keys and as checked settings.
 
+use std::collections::BTreeMap;
+
 use scaletwin_core::control::{CapacityType, Offer};
 use scaletwin_core::input::{At, Count, Node, Period, Place, Problem, Problems, Read, Shape, Value};
 use scaletwin_core::units::{Bytes, Quantity, Span};
@@ -42,6 +44,8 @@ scaletwin_core::keys! {
         pub pools: Vec<At<String>> = Vec::new(),
         /// What its nodes have to be.
         pub requirements: Vec<At<RequirementSpec>> = Vec::new(),
+        /// Labels that it gives to its nodes: it launches no node pool of the scenario that has another value of one.
+        pub labels: BTreeMap<String, String> = BTreeMap::new(),
         /// NodePools with more weight are tried first.
         pub weight: u32 = 0,
         /// How much it may have.
@@ -200,6 +204,8 @@ pub struct NodePoolSettings {
     pub pools: Vec<String>,
     /// What its nodes have to be.
     pub requirements: Vec<Requirement>,
+    /// Labels that it gives to its nodes.
+    pub labels: BTreeMap<String, String>,
     /// Those with more are tried first.
     pub weight: u32,
     /// How much it may have.
@@ -399,6 +405,7 @@ impl NodePoolSettings {
             name: At { value: "default".to_owned(), place: place.clone() },
             pools: Vec::new(),
             requirements: Vec::new(),
+            labels: BTreeMap::new(),
             weight: 0,
             limits: LimitsSpec::default(),
             disruption: At { value: DisruptionSpec::default(), place },
@@ -424,6 +431,7 @@ impl NodePoolSpec {
             name: self.name.value.clone(),
             pools: self.pools.iter().map(|pool| pool.value.clone()).collect(),
             requirements: requirements.into_iter().collect::<Option<Vec<_>>>()?,
+            labels: self.labels.clone(),
             weight: self.weight,
             limits: PoolLimits {
                 cpu_milli: self.limits.cpu.map(Quantity::milli_value),

@@ -11,7 +11,7 @@ use scaletwin_policies::kubernetes::cluster_autoscaler::{ClusterAutoscaler, args
 use scaletwin_policies::kubernetes::karpenter::spec::{KarpenterSpec, NodePoolSettings};
 use scaletwin_policies::kubernetes::karpenter::{DISRUPTION_PERIOD, Karpenter, KarpenterSettings, manifest};
 use scaletwin_policies::kubernetes::manifest::only;
-use scaletwin_sim::cluster::settings::ClusterSettings;
+use scaletwin_sim::cluster::settings::{ClusterSettings, PoolSettings};
 use serde::Serialize;
 
 use super::manifests::Written;
@@ -74,12 +74,13 @@ pub(super) fn cluster_autoscaler(
 pub(super) fn karpenter(spec: &KarpenterSpec, mut cx: Checking<'_>) -> Option<CheckedController> {
     let own_place = cx.place;
     let cluster = cluster(spec.cluster.as_ref(), cx.place, cx.seen, cx.problems)?;
-    let node_pools = cx.read(
+    let mut node_pools = cx.read(
         Written { manifest: &spec.manifest, waive: &spec.waive },
         |problems| refuse(spec.node_pools.as_ref().map(|_| own_place), "node_pools", problems),
         |nodes, place| manifest::read(nodes, &spec.waive, place),
         |problems| own_pools(spec, cluster, problems),
     )?;
+    node_pools.retain_mut(|node_pool| has_pools(node_pool, cluster, own_place, cx.problems));
     let (idle, max) = (spec.batch_idle_duration.0, spec.batch_max_duration.0);
     let settings = KarpenterSettings::new(node_pools, idle, max, spec.spot_to_spot_consolidation);
     let cluster = cluster.name.clone();
@@ -87,6 +88,40 @@ pub(super) fn karpenter(spec: &KarpenterSpec, mut cx: Checking<'_>) -> Option<Ch
     let kind = Kind::Nodes(CheckedNodes::Karpenter { cluster, settings });
     let period = DISRUPTION_PERIOD;
     Some(CheckedController { name, place: cx.place.clone(), period, offset: spec.offset, kind })
+}
+
+/// Leaves a NodePool the node pools of the scenario whose labels are not others than those that it gives to its nodes. Whether
+/// there are any.
+fn has_pools(
+    node_pool: &mut NodePoolSettings,
+    cluster: &ClusterSettings,
+    place: &Place,
+    problems: &mut Problems,
+) -> bool {
+    let agrees = |pool: &PoolSettings| {
+        node_pool.labels.iter().all(|(key, value)| pool.labels.get(key).is_none_or(|own| own == value))
+    };
+    let named = |pool: &PoolSettings| node_pool.pools.is_empty() || node_pool.pools.contains(&pool.name);
+    if cluster.pools.iter().filter(|pool| named(pool)).all(&agrees) {
+        return true;
+    }
+    let left: Vec<String> = cluster
+        .pools
+        .iter()
+        .filter(|pool| named(pool) && agrees(pool))
+        .map(|pool| pool.name.clone())
+        .collect();
+    if left.is_empty() {
+        let message = format!(
+            "the NodePool {} launches nothing: every node pool has another value of a label that it gives its nodes",
+            node_pool.name
+        );
+        let hint =
+            "give node pools of the scenario the labels of its spec.template.metadata, or none of these keys";
+        problems.push(Problem::warning(place, message).hint(hint));
+    }
+    node_pool.pools = left;
+    !node_pool.pools.is_empty()
 }
 
 /// The NodePools by our own keys.

@@ -26,6 +26,7 @@ fn clusters(min_nodes: u32) -> Vec<ClusterSettings> {
         instance_type: "x".into(),
         capacity_type: CapacityType::OnDemand,
         zone: "a".into(),
+        labels: Default::default(),
         allocatable: gpus(2_000),
         reserved: Resources::default(),
         overcommitted: Resources::default(),
