@@ -80,7 +80,7 @@ pub(super) fn karpenter(spec: &KarpenterSpec, mut cx: Checking<'_>) -> Option<Ch
         |nodes, place| manifest::read(nodes, &spec.waive, place),
         |problems| own_pools(spec, cluster, problems),
     )?;
-    node_pools.retain_mut(|node_pool| has_pools(node_pool, cluster, own_place, cx.problems));
+    node_pools.retain_mut(|node_pool| hold_to_labels(node_pool, cluster, own_place, cx.problems));
     let (idle, max) = (spec.batch_idle_duration.0, spec.batch_max_duration.0);
     let settings = KarpenterSettings::new(node_pools, idle, max, spec.spot_to_spot_consolidation);
     let cluster = cluster.name.clone();
@@ -92,7 +92,7 @@ pub(super) fn karpenter(spec: &KarpenterSpec, mut cx: Checking<'_>) -> Option<Ch
 
 /// Leaves a NodePool the node pools of the scenario whose labels are not others than those that it gives to its nodes. Whether
 /// there are any.
-fn has_pools(
+fn hold_to_labels(
     node_pool: &mut NodePoolSettings,
     cluster: &ClusterSettings,
     place: &Place,
