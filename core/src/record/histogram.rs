@@ -72,6 +72,9 @@ impl Histogram {
 
     /// Counts `first`, `first + step`, … `steps` values in all, each `times` times: the same as one by one.
     pub fn add_run(&mut self, first: u64, step: u64, steps: u64, times: u64) {
+        if steps == 1 {
+            return self.add_times(first, times);
+        }
         if steps == 0 || times == 0 {
             return;
         }

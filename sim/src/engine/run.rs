@@ -74,6 +74,19 @@ impl<E: Copy> Calendar<E> {
         self.filled |= 1 << list;
     }
 
+    /// Goes on to a later phase of this round, if nothing is planned up to it: what would be asked for with
+    /// [`Calendar::soon`] is next and can be done at once. Arrivals of open sources are not looked at. Whether it did.
+    pub fn go_on_to(&mut self, phase: Phase) -> bool {
+        let moment = Key::new(self.now, self.round, phase, 0).moment();
+        let later = self.queue.next_key().is_none_or(|key| key.moment() > moment);
+        let goes_on = later && self.filled.trailing_zeros() > phase as u32 && phase >= self.phase;
+        if goes_on {
+            self.phase = phase;
+            self.at_instant += 1;
+        }
+        goes_on
+    }
+
     /// Takes out an event planned with [`Calendar::at`], if it is still to come.
     pub fn cancel(&mut self, ticket: Ticket, phase: Phase) {
         if self.queue.cancel(ticket).is_some() {

@@ -128,6 +128,9 @@ impl ReplicaCounters {
 
     /// Counts gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
     pub fn observe_gaps(&mut self, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
+        if self.histograms.is_empty() {
+            return;
+        }
         for name in ["vllm:inter_token_latency_seconds", "sglang:inter_token_latency_seconds"] {
             if self.histograms.has(name) {
                 for step in 0..steps {

@@ -8,7 +8,7 @@ use super::event::{Event, Handle};
 use super::inflight::Place;
 use super::replica::Engine;
 use super::settings::EngineSettings;
-use crate::engine::{Calendar, Phase};
+use crate::engine::{Calendar, Model, Phase};
 use crate::serving::Happened;
 use crate::serving::concurrency::{Job, Offered};
 use crate::serving::continuous::content::{Content, mix};
@@ -150,7 +150,24 @@ impl World {
             Engine::Halted(_) => {}
         }
         self.take_happened(handle.slot, calendar);
-        self.after_departure(handle.slot, service, calendar);
+        if self.begins_next(handle.slot, service, calendar) {
+            self.engine_begins(handle, calendar);
+        } else {
+            self.after_departure(handle.slot, service, calendar);
+        }
+    }
+
+    /// Whether a replica whose step has ended is going to begin another before anything else happens. Then it is time.
+    fn begins_next(&mut self, slot: u32, service: usize, calendar: &mut Calendar<Event>) -> bool {
+        let now = calendar.now();
+        let serving = self.state.replicas.at(slot);
+        !serving.begins
+            && !serving.draining
+            && serving.engine.wants_to_begin(now)
+            && self.state.services[service].queue.len() == 0
+            && self.traffic.next_at() != Some(now)
+            && !self.is_done()
+            && calendar.go_on_to(Phase::Step)
     }
 
     /// A replica begins its next step.
@@ -199,12 +216,7 @@ impl World {
     pub(super) fn refresh(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let handle = self.state.replicas.handle(slot);
         let serving = self.state.replicas.at(slot);
-        let begins = match &serving.engine {
-            Engine::Continuous(replica) => replica.is_idle(),
-            Engine::Slots(_) | Engine::Halted(_) => false,
-            Engine::Dynamic(replica) => replica.wants_to_begin(calendar.now()),
-        };
-        if begins && !serving.begins {
+        if !serving.begins && serving.engine.wants_to_begin(calendar.now()) {
             serving.begins = true;
             calendar.soon(Phase::Step, Event::Begin(handle));
         }

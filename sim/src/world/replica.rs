@@ -68,6 +68,15 @@ impl Engine {
         }
     }
 
+    /// Whether it stands still and has something to begin at `now`.
+    pub(crate) fn wants_to_begin(&self, now: Time) -> bool {
+        match self {
+            Engine::Continuous(replica) => replica.is_idle(),
+            Engine::Slots(_) | Engine::Halted(_) => false,
+            Engine::Dynamic(replica) => replica.wants_to_begin(now),
+        }
+    }
+
     /// Preemptions so far.
     pub(crate) fn preemptions(&self) -> u64 {
         match self {

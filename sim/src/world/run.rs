@@ -499,7 +499,7 @@ impl World {
             let (running, waiting, kv) = match serving.map(|serving| &serving.engine) {
                 Some(Engine::Continuous(replica)) => {
                     // In the middle of many steps at once it is that of their beginning.
-                    let used = replica.scheduler().used_share();
+                    let used = replica.scheduler().share_of(replica.scheduler().used_blocks());
                     (replica.scheduler().running() as u64, replica.waiting() as u64, Known::Estimated(used))
                 }
                 Some(Engine::Slots(replica)) => {

@@ -29,7 +29,7 @@ pub struct ContinuousReplica {
     plan: Option<Plan>,
     /// The end of the last step, and of the one before it.
     boundaries: (FineTime, FineTime),
-    published: Gauges,
+    published: Published,
     /// Whether `published` is of the last boundary, or follows from the steady decodes.
     published_directly: bool,
     work: Work,
@@ -61,6 +61,14 @@ pub struct Gauges {
     pub waiting: u64,
     /// The share of KV blocks in use, 0 to 1.
     pub kv_used_share: f64,
+}
+
+/// What the gauges follow from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Published {
+    running: u64,
+    waiting: u64,
+    used_blocks: u32,
 }
 
 /// Sums over all steps that have ended.
@@ -160,7 +168,7 @@ impl ContinuousReplica {
             given_up: Vec::new(),
             plan: None,
             boundaries: (FineTime::default(), FineTime::default()),
-            published: Gauges::default(),
+            published: Published::default(),
             published_directly: true,
             work: Work::default(),
             busy_since: None,
@@ -326,10 +334,10 @@ impl ContinuousReplica {
             self.note(output, now, happened);
         }
         self.outputs = outputs;
-        self.published = Gauges {
+        self.published = Published {
             running: self.scheduler.running() as u64,
             waiting: self.waiting_seen(),
-            kv_used_share: self.scheduler.used_share(),
+            used_blocks: self.scheduler.used_blocks(),
         };
         self.published_directly = true;
     }
@@ -458,18 +466,23 @@ impl ContinuousReplica {
     /// What the engine shows of itself: of the end of the last step. [`ContinuousReplica::advance_to`] comes before.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        if self.published_directly {
-            return self.published;
-        }
-        Gauges {
-            running: self.scheduler.running() as u64,
-            waiting: self.waiting_seen(),
-            kv_used_share: self.scheduler.used_share_before_steady_schedule(),
-        }
+        let Published { running, waiting, used_blocks } = if self.published_directly {
+            self.published
+        } else {
+            Published {
+                running: self.scheduler.running() as u64,
+                waiting: self.waiting_seen(),
+                used_blocks: self.scheduler.used_blocks_before_steady_schedule(),
+            }
+        };
+        Gauges { running, waiting, kv_used_share: self.scheduler.share_of(used_blocks) }
     }
 
     /// Requests that the engine knows to wait at the end of a step: those that had come when it began.
     fn waiting_seen(&self) -> u64 {
+        if self.inbox.is_empty() {
+            return self.scheduler.waiting() as u64;
+        }
         let began = self.boundaries.1.ceil();
         let came = self.inbox.iter().filter(|(at, _)| *at <= began).count();
         (self.scheduler.waiting() + came) as u64

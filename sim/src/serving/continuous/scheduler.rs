@@ -195,18 +195,23 @@ impl Scheduler {
         self.in_flight.iter().map(Box::as_ref)
     }
 
-    /// The share of usable blocks that were in use after the last update, 0 to 1: before the last schedule, if that had
-    /// only steady decodes.
+    /// How many blocks were in use after the last update: before the last schedule, if that had only steady decodes.
     #[must_use]
-    pub fn used_share_before_steady_schedule(&self) -> f64 {
-        let taken = self.group.due_before();
-        share(self.blocks.free() + taken, self.blocks.usable())
+    pub fn used_blocks_before_steady_schedule(&self) -> u32 {
+        self.used_blocks() - self.group.due_before()
     }
 
-    /// The share of usable blocks in use, 0 to 1.
+    /// How many blocks are in use.
     #[must_use]
-    pub fn used_share(&self) -> f64 {
-        share(self.blocks.free(), self.blocks.usable())
+    pub fn used_blocks(&self) -> u32 {
+        self.blocks.usable() - self.blocks.free()
+    }
+
+    /// The share of usable blocks that so many are, 0 to 1.
+    #[must_use]
+    pub fn share_of(&self, blocks: u32) -> f64 {
+        let usable = self.blocks.usable();
+        if usable == 0 { 0.0 } else { 1.0 - f64::from(usable - blocks) / f64::from(usable) }
     }
 
     /// All requests that run or wait, in no particular order.
@@ -354,10 +359,13 @@ impl Scheduler {
         if self.config.async_scheduling {
             self.leave_ending();
         }
-        let pass = self.pass();
+        let budget = self.config.max_num_batched_tokens;
         let mut batch = self.spare.take().unwrap_or_default();
         batch.clock = self.group.clock();
-        let budget = self.config.max_num_batched_tokens;
+        if self.has_only_group(budget) {
+            return self.schedule_group(batch);
+        }
+        let pass = self.pass();
         let left = if self.group_fits(pass, budget) {
             self.pass_by_group(pass, budget, &mut batch)
         } else {
@@ -369,6 +377,32 @@ impl Scheduler {
             self.admit(pass, left, &mut batch);
         }
         self.after_schedule(&mut batch, chunk_before);
+        self.in_flight.push_back(batch);
+        self.in_flight.back().expect("just pushed")
+    }
+
+    /// Whether the next schedule is one token for each steady decode, and nothing else.
+    fn has_only_group(&self, budget: u32) -> bool {
+        self.irregular.is_empty()
+            && self.waiting.is_empty()
+            && !self.group.is_empty()
+            && self.group.watched() == 0
+            && self.config.prefill_schedule_interval == 1
+            && self.group.len() <= budget
+            && self.group.due(0) <= self.blocks.free()
+            && !self.walk_always
+    }
+
+    /// That schedule.
+    fn schedule_group(&mut self, mut batch: Box<Batch>) -> &Batch {
+        batch.steady = self.group.len();
+        batch.shape.decode_sequences = self.group.len();
+        batch.shape.decode_context = self.group.context();
+        self.take_for_group(self.group.due(0));
+        self.blocked = Blocked::Unknown;
+        self.hold.capacity_bound = false;
+        self.hold.executed += 1;
+        self.group.advance(1);
         self.in_flight.push_back(batch);
         self.in_flight.back().expect("just pushed")
     }
@@ -425,9 +459,4 @@ impl Scheduler {
         }
         self.group.advance(1);
     }
-}
-
-/// The share of blocks in use.
-fn share(free: u32, usable: u32) -> f64 {
-    if usable == 0 { 0.0 } else { 1.0 - f64::from(free) / f64::from(usable) }
 }

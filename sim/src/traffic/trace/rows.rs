@@ -135,8 +135,26 @@ pub(super) fn at_least_one(tokens: u32, offset: usize) -> Result<u32, Wrong> {
 }
 
 pub(super) fn seconds(field: &[u8], offset: usize) -> Result<Span, Wrong> {
-    to_span(number(field, offset, "a number of seconds")?, offset)
+    match plain_seconds(field) {
+        Some(span) => Ok(span),
+        None => to_span(number(field, offset, "a number of seconds")?, offset),
+    }
 }
+
+/// Seconds written with up to 6 digits, a point and up to 9 more, which is quicker than by way of a float and the same.
+fn plain_seconds(field: &[u8]) -> Option<Span> {
+    let point = field.iter().position(|byte| *byte == b'.')?;
+    let (whole, part) = (&field[..point], &field[point + 1..]);
+    let digits = |text: &[u8], most| (1..=most).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    if !digits(whole, 6) || !digits(part, 9) {
+        return None;
+    }
+    let number = |text: &[u8]| text.iter().fold(0, |sum, digit| 10 * sum + u64::from(digit - b'0'));
+    Some(Span::from_nanos(number(whole) * 1_000_000_000 + number(part) * TENS[9 - part.len()]))
+}
+
+/// Powers of ten.
+const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 pub(super) fn to_span(secs: f64, offset: usize) -> Result<Span, Wrong> {
     match Span::from_written_secs(secs) {
@@ -162,5 +180,23 @@ pub(super) fn micros(count: u64, offset: usize) -> Result<Span, Wrong> {
     match count.checked_mul(1_000).map(Span::from_nanos) {
         Some(span) if span <= Span::CENTURY => Ok(span),
         _ => wrong(offset, format!("{count} us is over a hundred years")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn plain_seconds_are_those_of_the_float(whole in 0u32..2_000_000, part in "[0-9]{0,10}") {
+            let text = format!("{whole}.{part}");
+            let plain = plain_seconds(text.as_bytes());
+            prop_assert_eq!(plain.is_some(), whole < 1_000_000 && (1..=9).contains(&part.len()));
+            let float = Span::from_written_secs(text.parse().unwrap()).unwrap();
+            prop_assert!(plain.is_none_or(|plain| plain == float), "{}", text);
+        }
     }
 }

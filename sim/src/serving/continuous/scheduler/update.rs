@@ -1,7 +1,7 @@
 //! What comes back of a step: tokens, first ones and last ones.
 
 use super::super::sequence::{Finish, Key, Sequence, Status};
-use super::{Blocked, Scheduler};
+use super::{Batch, Blocked, Scheduler};
 
 /// What an update brings back for one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +36,18 @@ impl Scheduler {
     /// sequences got one; what concerns single requests goes to `outputs`.
     pub fn update(&mut self, now: u128, outputs: &mut Vec<Output>) -> u32 {
         let Some(mut batch) = self.in_flight.pop_front() else { return 0 };
+        self.last_update = now;
+        let steady = batch.steady;
+        if !batch.entries.is_empty() || !self.config.async_scheduling {
+            self.bring_back_all(&batch, now, outputs);
+        }
+        batch.clear();
+        self.spare = Some(batch);
+        steady
+    }
+
+    /// The tokens of a step that was not one of steady decodes alone, or after which some of these may end.
+    fn bring_back_all(&mut self, batch: &Batch, now: u128, outputs: &mut Vec<Output>) {
         let mut finished = std::mem::take(&mut self.finished);
         if !self.config.async_scheduling {
             while let Some(key) = self.group.take_finishing(batch.clock, &self.sequences) {
@@ -53,11 +65,6 @@ impl Scheduler {
             self.finish(key, outputs);
         }
         self.finished = finished;
-        self.last_update = now;
-        let steady = batch.steady;
-        batch.clear();
-        self.spare = Some(batch);
-        steady
     }
 
     /// One sampled token of a sequence that was looked at individually. Whether it was its last.
