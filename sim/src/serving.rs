@@ -4,7 +4,7 @@ pub mod concurrency;
 pub mod continuous;
 pub mod dynamic;
 
-use scaletwin_core::units::Femtos;
+use scaletwin_core::units::{Femtos, Time};
 
 /// Something that happened in a replica, at the end of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +14,12 @@ pub enum Happened {
         /// The caller's number.
         request: u32,
     },
-    /// Its first token came.
+    /// Its first token came, maybe some time ago.
     FirstToken {
         /// The caller's number.
         request: u32,
+        /// When.
+        at: Time,
     },
     /// Its answer is complete.
     Finished {

@@ -104,7 +104,7 @@ impl World {
         for happened in happened.drain(..) {
             match happened {
                 Happened::Started { request } => self.request_starts(request, now, calendar),
-                Happened::FirstToken { request } => self.first_token_comes(slot, request, now),
+                Happened::FirstToken { request, at } => self.first_token_comes(slot, request, at),
                 Happened::Finished { request, outputs } => {
                     self.request_leaves(slot, request, Some(outputs), now);
                     self.end_request(request, Outcome::Completed, outputs, calendar);
@@ -117,11 +117,17 @@ impl World {
         self.happened = happened;
     }
 
-    /// Takes in what a replica has reported when nothing but quiet steps can have happened.
-    pub(super) fn take_gaps(&mut self, slot: u32) {
+    /// Takes in what a replica has reported of steps that nobody had to look at.
+    pub(super) fn take_unseen(&mut self, slot: u32) {
         for happened in std::mem::take(&mut self.happened) {
-            if let Happened::Gaps { first, increase, steps, sequences } = happened {
-                self.count_gaps(slot, first, increase, steps, sequences);
+            match happened {
+                Happened::FirstToken { request, at } => self.first_token_comes(slot, request, at),
+                Happened::Gaps { first, increase, steps, sequences } => {
+                    self.count_gaps(slot, first, increase, steps, sequences);
+                }
+                Happened::Started { .. } | Happened::Finished { .. } => {
+                    unreachable!("a step in which a request begins or ends is looked at: {happened:?}")
+                }
             }
         }
     }

@@ -442,7 +442,7 @@ impl World {
         for slot in self.state.replicas.slots() {
             if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
                 replica.advance_to(before, &mut self.happened);
-                self.take_gaps(slot);
+                self.take_unseen(slot);
             }
         }
     }

@@ -3,8 +3,8 @@
 //! While nothing can happen but one more token for each steady decode, the ends of the coming steps are a quadratic
 //! function of their number, so the replica plans many steps as one and has one event in the calendar. Whatever comes in
 //! between (an arrival, a client that leaves, a look at its counters) first takes the steps that are over by then, and
-//! shortens the plan if it could change the next step. One more step that is in flight already belongs to the plan, if
-//! nobody sees what happens before it. Times are integers, so that the result is the same to the bit as
+//! shortens the plan if it could change the next step. Steps in flight whose ends nobody has to look at belong to the plan
+//! as well, before these and after them; a first token is reported with its instant. Times are integers, so that the result is the same to the bit as
 //! with one event a step.
 
 use std::collections::VecDeque;
@@ -40,15 +40,19 @@ pub struct ContinuousReplica {
     outputs: Vec<Output>,
 }
 
-/// The ends of the coming steps: the first after `first`, then each `second`, `second + increase`, … later.
+/// The ends of the coming steps: those of `lead` one after the other, then one after `first`, then each `second`,
+/// `second + increase`, … later.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Plan {
+    /// How long the steps take that come first, the one under way at the head, whose ends nobody has to look at.
+    lead: (Option<Femtos>, Option<Femtos>),
     first: Femtos,
     second: Femtos,
     increase: Femtos,
-    /// How many steps; all but the last are quiet.
+    /// How many steps after those; all but the last are quiet.
     steps: u64,
-    /// How long one more step takes after these, which is in flight already, if nobody sees the end of the last of them.
+    /// How long one more step takes after these, which is in flight already, if nobody has to look at the end of the last
+    /// of them.
     tail: Option<Femtos>,
 }
 
@@ -104,20 +108,26 @@ impl Work {
 impl Plan {
     /// A plan of one step.
     fn single(first: Femtos) -> Plan {
-        Plan { first, second: first, increase: Femtos(0), steps: 1, tail: None }
+        Plan { lead: (None, None), first, second: first, increase: Femtos(0), steps: 1, tail: None }
+    }
+
+    /// How long the step under way takes.
+    fn under_way(&self) -> Femtos {
+        self.lead.0.unwrap_or(self.first)
     }
 
     /// Whether it ends with the step under way.
     fn is_single(&self) -> bool {
-        self.steps == 1 && self.tail.is_none()
+        self.steps == 1 && self.tail.is_none() && self.lead.0.is_none()
     }
 
     /// The end of its last step after the last boundary.
     fn length(&self) -> Femtos {
-        Femtos(self.end(self.steps) + self.tail.map_or(0, |tail| tail.0))
+        let alone = [self.lead.0, self.lead.1, self.tail].into_iter().flatten();
+        Femtos(alone.fold(self.end(self.steps), |sum, step| sum + step.0))
     }
 
-    /// The end of step `steps` (1 is the first) after the last boundary.
+    /// The end of step `steps` (1 is the first) after the last boundary, with no lead.
     fn end(&self, steps: u64) -> u64 {
         let later = steps - 1;
         self.first.0 + later * self.second.0 + self.increase.0 * (later * later.saturating_sub(1) / 2)
@@ -145,6 +155,16 @@ impl Plan {
         steps
     }
 
+    /// The plan with so many steps, or as many of them as take about an hour.
+    fn with_steps(self, steps: u64) -> Plan {
+        let mut plan = Plan { steps, ..self };
+        let longest = |plan: &Plan| plan.second.0.saturating_add(plan.increase.0.saturating_mul(plan.steps));
+        while plan.steps > 1 && u128::from(plan.steps) * u128::from(longest(&plan)) > MOST {
+            plan.steps /= 2;
+        }
+        plan
+    }
+
     /// The plan after `steps` of its steps.
     fn after(&self, steps: u64) -> Plan {
         let first = self.second.0 + (steps - 1) * self.increase.0;
@@ -153,7 +173,7 @@ impl Plan {
             second: Femtos(first + self.increase.0),
             increase: self.increase,
             steps: self.steps - steps,
-            tail: self.tail,
+            ..*self
         }
     }
 }
@@ -250,35 +270,55 @@ impl ContinuousReplica {
         }
         let Some(plan) = &mut self.plan else { return };
         if !plan.is_single() {
-            (plan.steps, plan.tail) = (1, None);
+            *plan = Plan::single(plan.under_way());
             if self.boundaries.0.after(plan.first).ceil() == now {
                 self.complete(happened);
             }
         }
     }
 
-    /// Takes the steps that are over by `now` and whose end nobody sees. What it shows of itself is then that of `now`.
+    /// Takes the steps that are over by `now` and whose end nobody has to look at. What it shows of itself is then that of
+    /// `now`.
     pub fn advance_to(&mut self, now: Time, happened: &mut Vec<Happened>) {
-        let Some(plan) = self.plan.filter(|plan| !plan.is_single()) else { return };
-        let Some(span) = self.boundaries.0.until(now) else { return };
-        let steps = plan.ends_within(span);
-        match plan.tail {
-            Some(tail) if steps == plan.steps => self.take_silent(plan, tail, happened),
-            _ => self.take_quiet(plan, steps.min(plan.steps - 1), happened),
+        while let Some(plan) = self.plan.filter(|plan| !plan.is_single()) {
+            let Some(span) = self.boundaries.0.until(now) else { return };
+            let Some(lead) = plan.lead.0 else {
+                let steps = plan.ends_within(span);
+                match plan.tail {
+                    Some(tail) if steps == plan.steps => self.take_silent(plan, tail, happened),
+                    _ => self.take_quiet(plan, steps.min(plan.steps - 1), happened),
+                }
+                return;
+            };
+            if lead > span {
+                return;
+            }
+            self.take_lead(plan, happened);
         }
     }
 
-    /// Takes all steps of a plan but its tail.
+    /// Takes the first step of the lead of a plan.
+    fn take_lead(&mut self, plan: Plan, happened: &mut Vec<Happened>) {
+        self.pass_boundary(happened);
+        self.plan = Some(Plan { lead: (plan.lead.1, None), ..plan });
+    }
+
+    /// Takes all steps of a plan without lead but its tail.
     fn take_silent(&mut self, plan: Plan, tail: Femtos, happened: &mut Vec<Happened>) {
         self.take_quiet(plan, plan.steps - 1, happened);
+        self.pass_boundary(happened);
+        self.plan = Some(Plan::single(tail));
+    }
+
+    /// The step under way ends, which nobody has to look at, and the next one is scheduled.
+    fn pass_boundary(&mut self, happened: &mut Vec<Happened>) {
         self.end_step(happened);
         let now = self.boundaries.0.ceil();
         while let Some((_, key)) = self.inbox.pop_front_if(|(came, _)| *came <= now) {
             self.scheduler.enqueue(key);
         }
         let goes_on = self.fill(happened);
-        debug_assert!(goes_on, "the tail is in flight");
-        self.plan = Some(Plan::single(tail));
+        debug_assert!(goes_on, "the step after it is in flight");
     }
 
     fn take_quiet(&mut self, plan: Plan, steps: u64, happened: &mut Vec<Happened>) {
@@ -306,6 +346,9 @@ impl ContinuousReplica {
     /// The event at the end of the plan: the step ends, its tokens come back. [`ContinuousReplica::begin`] is due at the
     /// same instant.
     pub fn complete(&mut self, happened: &mut Vec<Happened>) {
+        while let Some(plan) = self.plan.filter(|plan| plan.lead.0.is_some()) {
+            self.take_lead(plan, happened);
+        }
         let Some(plan) = self.plan else { return };
         match plan.tail {
             Some(tail) => self.take_silent(plan, tail, happened),
@@ -317,7 +360,7 @@ impl ContinuousReplica {
     /// The step under way ends, its tokens come back.
     fn end_step(&mut self, happened: &mut Vec<Happened>) {
         let Some(plan) = self.plan.take() else { return };
-        let now = self.boundaries.0.after(plan.first);
+        let now = self.boundaries.0.after(plan.under_way());
         for key in std::mem::take(&mut self.given_up) {
             self.take_out(key);
         }
@@ -326,7 +369,7 @@ impl ContinuousReplica {
         let mut outputs = std::mem::take(&mut self.outputs);
         let steady = self.scheduler.update(now.as_femtos(), &mut outputs);
         if steady > 0 {
-            note_gaps(happened, plan.first, Femtos(0), 1, u64::from(steady));
+            note_gaps(happened, plan.under_way(), Femtos(0), 1, u64::from(steady));
         }
         self.work.add(&shape, 1);
         self.work.generated_tokens += u64::from(steady);
@@ -346,7 +389,7 @@ impl ContinuousReplica {
         match output {
             Output::FirstToken { request } => {
                 self.work.generated_tokens += 1;
-                happened.push(Happened::FirstToken { request });
+                happened.push(Happened::FirstToken { request, at: now.ceil() });
             }
             Output::Token { last, .. } => {
                 self.work.generated_tokens += 1;
@@ -417,8 +460,10 @@ impl ContinuousReplica {
         let next = Some(next).filter(|_| self.scheduler.in_flight().len() > 1);
         let first = time.step(&shape);
         if quiet == 0 {
-            let tail = next.filter(|_| self.scheduler.ends_silently()).map(|next| time.step(&next));
-            return Plan { tail, ..Plan::single(first) };
+            return match next.filter(|_| self.scheduler.ends_silently()) {
+                Some(next) => self.plan_lead(first, time.step(&next), time),
+                None => Plan::single(first),
+            };
         }
         // With async scheduling the step after this one is scheduled already, and steady as well.
         let (second, run) = match &next {
@@ -428,18 +473,23 @@ impl ContinuousReplica {
                 (Femtos(first.0 + run.increase.0), DecodeRun { steps: run.steps - 1, ..run })
             }
         };
-        let steps = 1 + quiet.min(run.steps);
-        let mut plan = Plan { first, second, increase: run.increase, steps, tail: None };
-        let length = |plan: &Plan| {
-            u128::from(plan.steps)
-                * u128::from(second.0.saturating_add(run.increase.0.saturating_mul(plan.steps)))
-        };
-        while plan.steps > 1 && length(&plan) > MOST {
-            plan.steps /= 2;
-        }
+        let plan = Plan { second, increase: run.increase, ..Plan::single(first) };
+        let plan = plan.with_steps(1 + quiet.min(run.steps));
         let next = next.filter(|_| self.scheduler.admits_nobody());
-        plan.tail = next.map(|next| time.step(&next.after(plan.steps - 1)));
-        plan
+        Plan { tail: next.map(|next| time.step(&next.after(plan.steps - 1))), ..plan }
+    }
+
+    /// The plan when nobody has to look at the end of the step under way, which takes `first`; the next takes `second`.
+    fn plan_lead(&mut self, first: Femtos, second: Femtos, time: &dyn StepTime) -> Plan {
+        let Some((shape, quiet)) = self.scheduler.quiet_steps_after_two() else {
+            return Plan { lead: (Some(first), None), ..Plan::single(second) };
+        };
+        let (third, run) = (time.step(&shape), time.decode_run(&shape));
+        let fourth = Femtos(third.0 + run.increase.0);
+        let lead = (Some(first), Some(second));
+        let plan = Plan { lead, second: fourth, increase: run.increase, ..Plan::single(third) };
+        let plan = plan.with_steps((1 + quiet).min(run.steps));
+        Plan { tail: Some(time.step(&shape.after(plan.steps))), ..plan }
     }
 
     /// Ends everything at `now`. Gives all requests it had, in the order of their arrival, with the tokens of their answers

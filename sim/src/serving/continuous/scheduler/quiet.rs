@@ -34,14 +34,13 @@ impl Scheduler {
         self.group.steps_within(self.blocks.free(), until_finish)
     }
 
-    /// Whether nobody sees the end of the oldest step in flight and the schedule after it, whatever that brings to those
-    /// that run: no first token, no end, no admission. The step after it is then in flight already.
+    /// Whether the end of the oldest step in flight and the schedule after it bring nothing that has to be looked at: no
+    /// end, no admission. The step after it is then in flight already.
     #[must_use]
     pub fn ends_silently(&self) -> bool {
         let silent = |entry: &Entry| match self.sequences.get(entry.key) {
             Some(sequence) if entry.samples => {
-                let ends = !sequence.steady && sequence.length + 1 - sequence.prompt >= sequence.last_output;
-                sequence.last_token.is_some() && !ends
+                sequence.steady || sequence.length + 1 - sequence.prompt < sequence.last_output
             }
             _ => true,
         };
@@ -50,6 +49,26 @@ impl Scheduler {
             && self.in_flight.iter().all(|batch| !batch.is_empty())
             && self.admits_nobody()
             && self.in_flight[0].entries.iter().all(silent)
+    }
+
+    /// If all that run decode steadily from the next schedule on, and nothing but that happens in it and in the one after:
+    /// the shape of the step of the first of the two, and how many [quiet steps](Scheduler::quiet_steps) follow them. To be
+    /// asked when the oldest of two steps in flight [ends silently](Scheduler::ends_silently).
+    pub fn quiet_steps_after_two(&mut self) -> Option<(StepShape, u64)> {
+        if !self.config.async_scheduling || self.config.prefill_schedule_interval > 1 {
+            return None;
+        }
+        // What the next schedule would do first.
+        self.join_group();
+        let steady = |entry: &Entry| self.sequences.get(entry.key).is_none_or(|sequence| sequence.steady);
+        let all_steady = self.irregular.is_empty() && self.in_flight.back()?.entries.iter().all(steady);
+        if !all_steady || self.group.len() > self.config.max_num_batched_tokens {
+            return None;
+        }
+        let until_finish = self.group.next_finish(&self.sequences)? + 1 - self.group.clock();
+        let quiet = self.group.steps_within(self.blocks.free(), until_finish).checked_sub(2)?;
+        let (decode_sequences, decode_context) = (self.group.len(), self.group.context());
+        Some((StepShape { decode_sequences, decode_context, ..StepShape::default() }, quiet))
     }
 
     /// Whether the waiting pass of the next schedule is known to admit nobody, unless somebody ends before.
