@@ -27,6 +27,7 @@ mod spans;
 mod table;
 mod write;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -172,10 +173,19 @@ pub struct TraceReader {
     rows: Box<dyn Rows>,
     order: Option<Order>,
     skip_bad: bool,
+    /// What has been left out as far as rows have been read.
     left_out: LeftOut,
+    /// The row read last.
     last: Option<(RowTime, u64)>,
+    /// Rows read and not given out yet, the end or a fault at most as the last, each with what was left out up to it.
+    ahead: VecDeque<(Result<Option<Row>, Box<TraceError>>, LeftOut)>,
+    /// What has been left out as far as rows have been given out.
+    left_out_before: LeftOut,
     progress: (Arc<AtomicU64>, u64),
 }
+
+/// Rows read at a time: reading has the instruction cache to itself then.
+const AT_A_TIME: usize = 32;
 
 impl fmt::Debug for TraceReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,6 +218,8 @@ impl TraceReader {
             skip_bad: reading.skip_bad,
             left_out: LeftOut::default(),
             last: None,
+            ahead: VecDeque::with_capacity(AT_A_TIME),
+            left_out_before: LeftOut::default(),
             progress: (Arc::default(), 0),
         })
     }
@@ -218,6 +230,28 @@ impl TraceReader {
     /// When a row is wrong, or arrives before the one before it, and such rows are not to be left out; when there is no
     /// row at all.
     pub fn next_row(&mut self) -> Result<Option<Row>, TraceError> {
+        if self.ahead.is_empty() {
+            self.read_ahead();
+        }
+        let Some((row, left_out)) = self.ahead.pop_front() else { return Ok(None) };
+        self.left_out_before = left_out;
+        row.map_err(|error| *error)
+    }
+
+    /// Reads some rows, up to the end or a fault.
+    #[inline(never)]
+    fn read_ahead(&mut self) {
+        while self.ahead.len() < AT_A_TIME {
+            let row = self.read_row().map_err(Box::new);
+            let goes_on = matches!(row, Ok(Some(_)));
+            self.ahead.push_back((row, self.left_out));
+            if !goes_on {
+                break;
+            }
+        }
+    }
+
+    fn read_row(&mut self) -> Result<Option<Row>, TraceError> {
         loop {
             let row = self.next_by_arrival()?;
             match (&row, self.last) {
@@ -280,10 +314,10 @@ impl TraceReader {
         error.hint("sort the trace by arrival")
     }
 
-    /// What has been left out so far.
+    /// What has been left out before the row that was given out last.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
-        self.left_out
+        self.left_out_before
     }
 
     /// How many bytes of the file have been read, and how many there are.
