@@ -1,5 +1,6 @@
 //! The meter of one service: every request passes it twice, when it arrives and when it has ended.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -33,11 +34,9 @@ pub struct ServiceMeter {
     /// Requests that arrived during the warm-up, and how many of them have ended.
     warm_up: (u64, u64),
     good: u64,
-    ttft: Histogram,
     itl: Histogram,
-    tpot: Histogram,
-    e2e: Histogram,
-    wait: Histogram,
+    /// The latencies of measured requests; those of whole windows are added when these close.
+    latencies: Latencies,
     prompt_tokens: u64,
     output_tokens: u64,
     /// For each objective, how many were within its limit.
@@ -56,44 +55,59 @@ pub struct ServiceMeter {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct OpenWindow {
     start: Time,
+    /// Whether all its requests count: it is not one of the warm-up.
+    measured: bool,
     counts: OutcomeCounts,
     good: u64,
+    latencies: Latencies,
+    output_tokens: u64,
+}
+
+/// The latencies of completed requests, in nanoseconds.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Latencies {
     ttft: Histogram,
     tpot: Histogram,
     e2e: Histogram,
     wait: Histogram,
-    output_tokens: u64,
 }
 
-impl OpenWindow {
-    fn at(start: Time) -> OpenWindow {
-        OpenWindow {
-            start,
-            counts: OutcomeCounts::default(),
-            good: 0,
-            ttft: Histogram::default(),
-            tpot: Histogram::default(),
-            e2e: Histogram::default(),
-            wait: Histogram::default(),
-            output_tokens: 0,
+impl Latencies {
+    #[inline]
+    fn add(&mut self, [ttft, tpot, e2e, wait]: [Option<u64>; 4]) {
+        let Latencies { ttft: ttfts, tpot: tpots, e2e: e2es, wait: waits } = self;
+        for (counts, value) in [(ttfts, ttft), (tpots, tpot), (e2es, e2e), (waits, wait)] {
+            if let Some(value) = value {
+                counts.add(value);
+            }
         }
     }
 
+    fn merge(&mut self, other: &Latencies) {
+        self.ttft.merge(&other.ttft);
+        self.tpot.merge(&other.tpot);
+        self.e2e.merge(&other.e2e);
+        self.wait.merge(&other.wait);
+    }
+}
+
+impl OpenWindow {
     fn close(&self) -> Window {
+        let Latencies { ttft, tpot, e2e, wait } = &self.latencies;
         let quantile =
             |counts: &Histogram, share: f64| counts.quantile(share).map(|value| value as f64 / 1e9);
         Window {
             start_seconds: self.start.as_secs_f64(),
             counts: self.counts,
             good: self.good,
-            ttft_p50_seconds: quantile(&self.ttft, 0.5),
-            ttft_p95_seconds: quantile(&self.ttft, 0.95),
-            ttft_p99_seconds: quantile(&self.ttft, 0.99),
-            tpot_p95_seconds: quantile(&self.tpot, 0.95),
-            e2e_p50_seconds: quantile(&self.e2e, 0.5),
-            e2e_p95_seconds: quantile(&self.e2e, 0.95),
-            e2e_p99_seconds: quantile(&self.e2e, 0.99),
-            wait_p95_seconds: quantile(&self.wait, 0.95),
+            ttft_p50_seconds: quantile(ttft, 0.5),
+            ttft_p95_seconds: quantile(ttft, 0.95),
+            ttft_p99_seconds: quantile(ttft, 0.99),
+            tpot_p95_seconds: quantile(tpot, 0.95),
+            e2e_p50_seconds: quantile(e2e, 0.5),
+            e2e_p95_seconds: quantile(e2e, 0.95),
+            e2e_p99_seconds: quantile(e2e, 0.99),
+            wait_p95_seconds: quantile(wait, 0.95),
             output_tokens: self.output_tokens,
         }
     }
@@ -118,11 +132,8 @@ impl ServiceMeter {
             counts: OutcomeCounts::default(),
             warm_up: (0, 0),
             good: 0,
-            ttft: Histogram::default(),
             itl: Histogram::default(),
-            tpot: Histogram::default(),
-            e2e: Histogram::default(),
-            wait: Histogram::default(),
+            latencies: Latencies::default(),
             prompt_tokens: 0,
             output_tokens: 0,
             limits,
@@ -170,7 +181,14 @@ impl ServiceMeter {
         let length = self.window.as_nanos();
         let start = Time::from_nanos(now.as_nanos() / length * length);
         self.close_before(start);
-        self.open.push_back(OpenWindow::at(start));
+        self.open.push_back(OpenWindow {
+            start,
+            measured: start >= self.measured_from,
+            counts: OutcomeCounts::default(),
+            good: 0,
+            latencies: Latencies::default(),
+            output_tokens: 0,
+        });
     }
 
     /// Closes the leading windows that end by `now` and have no request left.
@@ -181,6 +199,9 @@ impl ServiceMeter {
                 break;
             }
             self.closed.push(first.close());
+            if first.measured {
+                self.latencies.merge(&first.latencies);
+            }
             self.open.pop_front();
         }
     }
@@ -198,22 +219,15 @@ impl ServiceMeter {
                 .iter()
                 .zip(&self.limits)
                 .all(|(value, limit)| value.is_none_or(|value| value <= *limit));
+        let mut counted = false;
         if let Some(window) = self.open_window_of(request.arrived) {
             window.counts.count(request.outcome);
             window.good += u64::from(good);
             window.output_tokens += u64::from(request.output_tokens);
             if completed {
-                window.e2e.add(values[2].unwrap_or(0));
-                if let Some(wait) = values[3] {
-                    window.wait.add(wait);
-                }
-                if let Some(ttft) = values[0] {
-                    window.ttft.add(ttft);
-                }
-                if let Some(tpot) = values[1] {
-                    window.tpot.add(tpot);
-                }
+                window.latencies.add(values);
             }
+            counted = window.measured;
         }
         if request.arrived < self.measured_from {
             self.warm_up.1 += 1;
@@ -225,7 +239,10 @@ impl ServiceMeter {
         self.prompt_tokens += u64::from(request.prompt_tokens);
         self.output_tokens += u64::from(request.output_tokens);
         if completed {
-            self.count_latencies(values);
+            if !counted {
+                self.latencies.add(values);
+            }
+            self.count_within(values);
         }
     }
 
@@ -236,14 +253,7 @@ impl ServiceMeter {
     }
 
     #[inline]
-    fn count_latencies(&mut self, [ttft, tpot, e2e, wait]: [Option<u64>; 4]) {
-        let counts =
-            [(&mut self.ttft, ttft), (&mut self.tpot, tpot), (&mut self.e2e, e2e), (&mut self.wait, wait)];
-        for (counts, value) in counts {
-            if let Some(value) = value {
-                counts.add(value);
-            }
-        }
+    fn count_within(&mut self, [ttft, tpot, e2e, wait]: [Option<u64>; 4]) {
         for (within, objective) in self.within.iter_mut().zip(&self.settings.slo.objectives) {
             let value = match objective.metric {
                 LatencyMetric::Ttft => ttft,
@@ -340,29 +350,34 @@ impl ServiceMeter {
         if needs_tokens && !self.settings.has_tokens {
             return None;
         }
-        let (counts, per_second) = self.counted(metric);
+        let (counts, per_second) = (self.counted(metric), per_second(metric));
         let excluded = match metric {
             LatencyMetric::Itl => 0,
             _ => self.counts.ended() - counts.count(),
         };
-        Some(LatencySummary::of(counts, per_second, excluded))
+        Some(LatencySummary::of(&counts, per_second, excluded))
     }
 
-    fn counted(&self, metric: LatencyMetric) -> (&Histogram, f64) {
-        match metric {
-            LatencyMetric::Ttft => (&self.ttft, 1e9),
-            LatencyMetric::Itl => (&self.itl, 1e15),
-            LatencyMetric::Tpot => (&self.tpot, 1e9),
-            LatencyMetric::E2e => (&self.e2e, 1e9),
-            LatencyMetric::Wait => (&self.wait, 1e9),
+    fn counted(&self, metric: LatencyMetric) -> Cow<'_, Histogram> {
+        let of: fn(&Latencies) -> &Histogram = match metric {
+            LatencyMetric::Itl => return Cow::Borrowed(&self.itl),
+            LatencyMetric::Ttft => |latencies| &latencies.ttft,
+            LatencyMetric::Tpot => |latencies| &latencies.tpot,
+            LatencyMetric::E2e => |latencies| &latencies.e2e,
+            LatencyMetric::Wait => |latencies| &latencies.wait,
+        };
+        let mut all = of(&self.latencies).clone();
+        for window in self.open.iter().filter(|window| window.measured) {
+            all.merge(of(&window.latencies));
         }
+        Cow::Owned(all)
     }
 
     /// What became of each objective.
     #[must_use]
     pub fn objectives(&self) -> Vec<ObjectiveResult> {
         let results = self.settings.slo.objectives.iter().zip(&self.within).map(|(objective, within)| {
-            let (counts, per_second) = self.counted(objective.metric);
+            let counts = self.counted(objective.metric);
             let of = match objective.metric {
                 LatencyMetric::Itl => counts.count(),
                 _ => self.counts.arrived,
@@ -372,7 +387,9 @@ impl ServiceMeter {
                 metric: objective.metric,
                 quantile: objective.quantile,
                 limit_seconds: objective.limit.as_secs_f64(),
-                observed_seconds: counts.quantile(objective.quantile).map(|value| value as f64 / per_second),
+                observed_seconds: counts
+                    .quantile(objective.quantile)
+                    .map(|value| value as f64 / per_second(objective.metric)),
                 within_share: share,
                 met: share.map(|share| share >= objective.quantile),
             }
@@ -385,6 +402,11 @@ impl ServiceMeter {
     pub fn windows(&self) -> Vec<Window> {
         self.closed.iter().cloned().chain(self.open.iter().map(OpenWindow::close)).collect()
     }
+}
+
+/// How many units of its histogram a second has.
+fn per_second(metric: LatencyMetric) -> f64 {
+    if metric == LatencyMetric::Itl { 1e15 } else { 1e9 }
 }
 
 #[cfg(test)]

@@ -74,6 +74,13 @@ impl ReplicaCounters {
         ReplicaCounters { histograms, ..ReplicaCounters::default() }
     }
 
+    /// Whether any histogram is scraped.
+    #[must_use]
+    #[inline]
+    pub fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
     /// Counts the first token of a request with so many prompt tokens, which was offered so many seconds ago.
     pub fn first_token(&mut self, prompt_tokens: u32, seconds: f64) {
         self.prompt_tokens += u64::from(prompt_tokens);
@@ -84,14 +91,16 @@ impl ReplicaCounters {
         }
     }
 
+    /// Counts the tokens of a request that has ended complete.
+    #[inline]
+    pub fn count_end(&mut self, prompt_tokens: u32, output_tokens: u32) {
+        self.finished_tokens[0] += u64::from(prompt_tokens);
+        self.finished_tokens[1] += u64::from(output_tokens);
+    }
+
     /// Counts a request that has ended complete in the histograms that its end moves.
     pub fn observe_end(&mut self, request: &Finished) {
         let (prompt, answer) = (request.prompt_tokens, request.output_tokens);
-        self.finished_tokens[0] += u64::from(prompt);
-        self.finished_tokens[1] += u64::from(answer);
-        if self.histograms.is_empty() {
-            return;
-        }
         let e2e = request.e2e().as_secs_f64();
         for (name, value) in [
             ("istio_request_duration_milliseconds", e2e * 1e3),
@@ -128,9 +137,6 @@ impl ReplicaCounters {
 
     /// Counts gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
     pub fn observe_gaps(&mut self, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
-        if self.histograms.is_empty() {
-            return;
-        }
         for name in ["vllm:inter_token_latency_seconds", "sglang:inter_token_latency_seconds"] {
             if self.histograms.has(name) {
                 for step in 0..steps {

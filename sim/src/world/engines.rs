@@ -134,7 +134,9 @@ impl World {
 
     fn count_gaps(&mut self, slot: u32, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
         let serving = self.state.replicas.at(slot);
-        serving.counters.observe_gaps(first, increase, steps, sequences);
+        if serving.counters.has_histograms() {
+            serving.counters.observe_gaps(first, increase, steps, sequences);
+        }
         if self.state.measuring {
             let service = self.settings.deployments[serving.deployment as usize].settings.service;
             self.state.recorder.services[service].gaps(first, increase, steps, sequences);

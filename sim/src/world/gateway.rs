@@ -228,15 +228,16 @@ impl World {
             Some(_) => Left::Stop,
         };
         serving.counters.left[left as usize] += 1;
-        if outputs.is_some() {
-            // The server knows the request since it was offered to it.
-            let finished = request.finished(now, Outcome::Completed, outputs.unwrap_or(0));
-            serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
-        }
+        let took = outputs.map(|_| now.since(request.offered));
         if let Some(outputs) = outputs {
+            serving.counters.count_end(request.request.prompt_tokens, outputs);
+            if serving.counters.has_histograms() {
+                // The server knows the request since it was offered to it.
+                let finished = request.finished(now, Outcome::Completed, outputs);
+                serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
+            }
             self.count_answer(slot, place, outputs);
         }
-        let took = outputs.map(|_| now.since(self.state.requests.at(place).offered));
         self.state.services[service].router.ended(slot, took);
     }
 

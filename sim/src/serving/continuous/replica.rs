@@ -360,23 +360,20 @@ impl ContinuousReplica {
     /// The step under way ends, its tokens come back.
     fn end_step(&mut self, happened: &mut Vec<Happened>) {
         let Some(plan) = self.plan.take() else { return };
-        let now = self.boundaries.0.after(plan.under_way());
-        for key in std::mem::take(&mut self.given_up) {
-            self.take_out(key);
+        let step = plan.under_way();
+        let now = self.boundaries.0.after(step);
+        if !self.given_up.is_empty() {
+            for key in std::mem::take(&mut self.given_up) {
+                self.take_out(key);
+            }
         }
         self.boundaries = (now, self.boundaries.0);
-        let [shape, _] = self.scheduler.coming();
-        let mut outputs = std::mem::take(&mut self.outputs);
-        let steady = self.scheduler.update(now.as_femtos(), &mut outputs);
-        if steady > 0 {
-            note_gaps(happened, plan.under_way(), Femtos(0), 1, u64::from(steady));
-        }
+        let shape = self.scheduler.oldest().map_or_else(StepShape::default, |batch| batch.shape);
+        let steady = self.scheduler.update(now.as_femtos(), &mut self.outputs);
         self.work.add(&shape, 1);
+        let tokens = u64::from(steady) + self.take_outputs(now, step, happened);
+        note_gaps(happened, step, Femtos(0), 1, tokens);
         self.work.generated_tokens += u64::from(steady);
-        for output in outputs.drain(..) {
-            self.note(output, now, happened);
-        }
-        self.outputs = outputs;
         self.published = Published {
             running: self.scheduler.running() as u64,
             waiting: self.waiting_seen(),
@@ -385,26 +382,31 @@ impl ContinuousReplica {
         self.published_directly = true;
     }
 
-    fn note(&mut self, output: Output, now: FineTime, happened: &mut Vec<Happened>) {
-        match output {
-            Output::FirstToken { request } => {
-                self.work.generated_tokens += 1;
-                happened.push(Happened::FirstToken { request, at: now.ceil() });
-            }
-            Output::Token { last, .. } => {
-                self.work.generated_tokens += 1;
-                let gap = u64::try_from(now.as_femtos() - last).unwrap_or(u64::MAX);
-                happened.push(Happened::Gaps {
-                    first: Femtos(gap),
-                    increase: Femtos(0),
-                    steps: 1,
-                    sequences: 1,
-                });
-            }
-            Output::Finished { request, outputs, .. } => {
-                happened.push(Happened::Finished { request, outputs })
+    /// Notes what the end of a step at `now` brought to single requests. Gives how many of these got a token `step` after
+    /// the one before, which is left to be noted.
+    fn take_outputs(&mut self, now: FineTime, step: Femtos, happened: &mut Vec<Happened>) -> u64 {
+        let mut in_step = 0;
+        for output in self.outputs.drain(..) {
+            match output {
+                Output::FirstToken { request } => {
+                    self.work.generated_tokens += 1;
+                    happened.push(Happened::FirstToken { request, at: now.ceil() });
+                }
+                Output::Token { last, .. } => {
+                    self.work.generated_tokens += 1;
+                    let gap = u64::try_from(now.as_femtos() - last).unwrap_or(u64::MAX);
+                    if gap == step.0 {
+                        in_step += 1;
+                    } else {
+                        note_gaps(happened, Femtos(gap), Femtos(0), 1, 1);
+                    }
+                }
+                Output::Finished { request, outputs, .. } => {
+                    happened.push(Happened::Finished { request, outputs });
+                }
             }
         }
+        in_step
     }
 
     /// Begins the next step, if there is anything to do: takes in what came, schedules, plans.
@@ -434,14 +436,14 @@ impl ContinuousReplica {
         let depth = if self.scheduler.config().async_scheduling { 2 } else { 1 };
         let mut empty = 0;
         loop {
-            while self.scheduler.in_flight().len() < depth && !self.scheduler.is_idle() {
+            while self.scheduler.steps_in_flight() < depth && !self.scheduler.is_idle() {
                 for admission in &self.scheduler.schedule().admitted {
                     if !admission.resumed {
                         happened.push(Happened::Started { request: admission.request });
                     }
                 }
             }
-            match self.scheduler.in_flight().next() {
+            match self.scheduler.oldest() {
                 None => return false,
                 Some(batch) if !batch.is_empty() => return true,
                 // A step that computes nothing takes no time. Several in a row mean that nothing can go on.
@@ -457,7 +459,7 @@ impl ContinuousReplica {
     fn plan_steps(&mut self, time: &dyn StepTime) -> Plan {
         let quiet = self.scheduler.quiet_steps();
         let [shape, next] = self.scheduler.coming();
-        let next = Some(next).filter(|_| self.scheduler.in_flight().len() > 1);
+        let next = Some(next).filter(|_| self.scheduler.steps_in_flight() > 1);
         let first = time.step(&shape);
         if quiet == 0 {
             return match next.filter(|_| self.scheduler.ends_silently()) {
@@ -558,6 +560,9 @@ impl ContinuousReplica {
 
 /// Adds gaps between tokens: to those before, if they go on in the same way.
 fn note_gaps(happened: &mut Vec<Happened>, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
+    if sequences == 0 {
+        return;
+    }
     if let Some(Happened::Gaps { first: began, increase: by, steps: before, sequences: same }) =
         happened.last_mut()
         && *same == sequences

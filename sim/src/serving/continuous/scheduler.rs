@@ -195,6 +195,18 @@ impl Scheduler {
         self.in_flight.iter().map(Box::as_ref)
     }
 
+    /// The oldest step scheduled and not yet updated.
+    #[must_use]
+    pub fn oldest(&self) -> Option<&Batch> {
+        self.in_flight.front().map(Box::as_ref)
+    }
+
+    /// How many steps are scheduled and not yet updated.
+    #[must_use]
+    pub fn steps_in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// How many blocks were in use after the last update: before the last schedule, if that had only steady decodes.
     #[must_use]
     pub fn used_blocks_before_steady_schedule(&self) -> u32 {
