@@ -3,7 +3,7 @@
 
 The workload is synthetic: Poisson arrivals at 64/s for 16 replicas, log-normal prompts (median 512) and answers (median 128),
 2,048 batched tokens, 256 sequences. Two lengths give the slope: what one more request costs, start-up aside. Machines are
-shared and noisy, so each figure is the least of several runs, and the ratio to the peer is what counts.
+shared and noisy, so all runs take turns, each figure is the least of several, and the ratio to the peer is what counts.
 
 usage: benches/whole_process.py [--binary target/release/scaletwin] [--peer PYTHON] [--runs 3] [--small 100000] [--large 1000000]
 
@@ -75,26 +75,25 @@ def write_mooncake(path, count):
             file.write(json.dumps(row) + "\n")
 
 
-def measure(command, runs):
-    """The least CPU seconds of several runs, and the most memory in MB."""
-    seconds, memory = math.inf, 0
-    for _ in range(runs):
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(read)
-            done = subprocess.run(command, stdout=subprocess.DEVNULL)
-            used = resource.getrusage(resource.RUSAGE_CHILDREN)
-            os.write(write, json.dumps([done.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]).encode())
-            os._exit(0)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            code, cpu, mb = json.loads(pipe.read())
-        os.waitpid(child, 0)
-        if code != 0:
-            sys.exit("failed: %s" % " ".join(command))
-        seconds, memory = min(seconds, cpu), max(memory, mb)
-    return seconds, memory
+def once(command):
+    """The CPU seconds of a run, its memory in MB, and what it printed."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result = [done.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, done.stdout]
+        with os.fdopen(write, "w") as pipe:
+            pipe.write(json.dumps(result))
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        code, cpu, mb, printed = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    if code != 0:
+        sys.exit("failed: %s" % " ".join(command))
+    return cpu, mb, printed
 
 
 def main():
@@ -110,29 +109,41 @@ def main():
             path = os.path.join(folder, name + ".yaml")
             with open(path, "w") as file:
                 file.write(scenario)
-            return measure([options.binary, "run", path, "-q", "--format", "json"], options.runs)
+            return lambda: once([options.binary, "run", path, "-q", "--format", "json"])[:2]
 
-        def slope(name, make, small, large):
-            (less, _), (more, mb) = ours(name, make(small)), ours(name, make(large))
-            cost = (more - less) / (large - small) * 1e6
-            print("%-28s %9d: %7.3f s   %9d: %7.3f s, %4.0f MB   slope %6.3f us a request"
-                  % (name, small, less, large, more, mb, cost), flush=True)
-            return cost
+        def peers(path):
+            measured = json.loads(once([options.peer, "-c", PEER, path])[2].strip().splitlines()[-1])
+            return measured["cpu"], measured["mb"]
 
-        for count in (options.small, options.large):
+        sizes = options.small, options.large
+        for count in sizes:
             write_vidur(os.path.join(folder, "%d.csv" % count), count)
-        trace = lambda count: os.path.join(folder, "%d.csv" % count)
-        plain = slope("batching", lambda n: BATCHING % (ENGINE % "false", trace(n)), options.small, options.large)
-        slope("batching, prefix caching", lambda n: BATCHING % (ENGINE % "true", trace(n)), options.small, options.large)
-        slope("slots", lambda n: SLOTS % n, 10 * options.small, 10 * options.large)
+        batching = lambda cached: lambda count: BATCHING % (ENGINE % cached, os.path.join(folder, "%d.csv" % count))
+        kinds = [
+            ("batching", batching("false"), sizes),
+            ("batching, prefix caching", batching("true"), sizes),
+            ("slots", lambda count: SLOTS % count, [10 * size for size in sizes]),
+        ]
+        runs = {(name, count): ours("%s %d" % (name, count), make(count)) for name, make, counts in kinds for count in counts}
         if options.peer:
             path = os.path.join(folder, "peer.jsonl")
             write_mooncake(path, options.small)
-            done = subprocess.run([options.peer, "-c", PEER, path], stdout=subprocess.PIPE, check=True, text=True)
-            peer = json.loads(done.stdout.strip().splitlines()[-1])
-            cost = peer["cpu"] / options.small * 1e6
+            runs["peer"] = lambda: peers(path)
+        seconds, memory = dict.fromkeys(runs, math.inf), dict.fromkeys(runs, 0)
+        for _ in range(options.runs):
+            for run, measure in runs.items():
+                cpu, mb = measure()
+                seconds[run], memory[run] = min(seconds[run], cpu), max(memory[run], mb)
+        slopes = []
+        for name, _, (small, large) in kinds:
+            less, more = seconds[name, small], seconds[name, large]
+            slopes.append((more - less) / (large - small) * 1e6)
+            print("%-28s %9d: %7.3f s   %9d: %7.3f s, %4.0f MB   slope %6.3f us a request"
+                  % (name, small, less, large, more, memory[name, large], slopes[-1]))
+        if options.peer:
+            cost = seconds["peer"] / options.small * 1e6
             print("%-28s %9d: %7.3f s, %4.0f MB   %.1f us a request: %.0f times ours"
-                  % ("DynoSim", options.small, peer["cpu"], peer["mb"], cost, cost / plain))
+                  % ("DynoSim", options.small, seconds["peer"], memory["peer"], cost, cost / slopes[0]))
 
 
 main()
