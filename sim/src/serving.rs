@@ -5,6 +5,7 @@ pub mod continuous;
 pub mod dynamic;
 
 use scaletwin_core::units::{Femtos, Time};
+use serde::{Deserialize, Serialize};
 
 /// Something that happened in a replica, at the end of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +29,25 @@ pub enum Happened {
         /// Tokens of the answer.
         outputs: u32,
     },
-    /// Gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
-    Gaps {
-        /// The first gap.
-        first: Femtos,
-        /// How much each next one is longer.
-        increase: Femtos,
-        /// How many.
-        steps: u64,
-        /// Of how many sequences.
-        sequences: u64,
-    },
+}
+
+/// Gaps between tokens: `steps` gaps of `first`, `first + increase`, …, each of `sequences` sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gaps {
+    /// The first gap.
+    pub first: Femtos,
+    /// How much each next one is longer.
+    pub increase: Femtos,
+    /// How many.
+    pub steps: u64,
+    /// Of how many sequences.
+    pub sequences: u64,
+}
+
+impl Gaps {
+    /// One gap of each of so many sequences.
+    #[must_use]
+    pub fn one(gap: Femtos, sequences: u64) -> Gaps {
+        Gaps { first: gap, increase: Femtos(0), steps: 1, sequences }
+    }
 }

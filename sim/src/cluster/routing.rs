@@ -74,7 +74,7 @@ pub struct Member {
 pub struct Ask {
     /// Its number within the service.
     pub number: u64,
-    /// The session that it belongs to; a number of its own if it belongs to none.
+    /// The session that it belongs to, where the router asks for it; a number of its own if it belongs to none.
     pub session: u64,
     /// The zone in which it enters.
     pub zone: Option<u16>,

@@ -1,7 +1,7 @@
 //! Engines at work: requests are given to them, their events are due, and what they report is taken in.
 
 use scaletwin_core::record::Outcome;
-use scaletwin_core::units::{Femtos, Span, Time};
+use scaletwin_core::units::{Span, Time};
 
 use super::World;
 use super::event::{Event, Handle};
@@ -9,10 +9,13 @@ use super::inflight::Place;
 use super::replica::Engine;
 use super::settings::EngineSettings;
 use crate::engine::{Calendar, Model, Phase};
-use crate::serving::Happened;
 use crate::serving::concurrency::{Job, Offered};
 use crate::serving::continuous::content::{Content, mix};
 use crate::serving::continuous::sequence::Arriving;
+use crate::serving::{Gaps, Happened};
+
+/// How many gaps between tokens are counted at a time, which is quicker than one by one.
+const GAPS_AT_A_TIME: usize = 16;
 
 impl World {
     /// Offers a request to a replica that batches. It refuses prompts that are too long for its model.
@@ -109,9 +112,6 @@ impl World {
                     self.request_leaves(slot, request, Some(outputs), now);
                     self.end_request(request, Outcome::Completed, outputs, calendar);
                 }
-                Happened::Gaps { first, increase, steps, sequences } => {
-                    self.count_gaps(slot, first, increase, steps, sequences);
-                }
             }
         }
         self.happened = happened;
@@ -122,9 +122,6 @@ impl World {
         for happened in std::mem::take(&mut self.happened) {
             match happened {
                 Happened::FirstToken { request, at } => self.first_token_comes(slot, request, at),
-                Happened::Gaps { first, increase, steps, sequences } => {
-                    self.count_gaps(slot, first, increase, steps, sequences);
-                }
                 Happened::Started { .. } | Happened::Finished { .. } => {
                     unreachable!("a step in which a request begins or ends is looked at: {happened:?}")
                 }
@@ -132,14 +129,28 @@ impl World {
         }
     }
 
-    fn count_gaps(&mut self, slot: u32, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
-        let serving = self.state.replicas.at(slot);
-        if serving.counters.has_histograms() {
-            serving.counters.observe_gaps(first, increase, steps, sequences);
+    /// Counts the gaps between tokens of a replica if there are many.
+    fn count_many_gaps(&mut self, slot: u32) {
+        if let Engine::Continuous(replica) = &self.state.replicas.at(slot).engine
+            && replica.gaps().len() >= GAPS_AT_A_TIME
+        {
+            self.count_gaps(slot);
         }
-        if self.state.measuring {
-            let service = self.settings.deployments[serving.deployment as usize].settings.service;
-            self.state.recorder.services[service].gaps(first, increase, steps, sequences);
+    }
+
+    /// Counts the gaps between tokens of a replica.
+    pub(super) fn count_gaps(&mut self, slot: u32) {
+        let serving = self.state.replicas.at(slot);
+        let Engine::Continuous(replica) = &mut serving.engine else { return };
+        let service = self.settings.deployments[serving.deployment as usize].settings.service;
+        let meter = &mut self.state.recorder.services[service];
+        for Gaps { first, increase, steps, sequences } in replica.take_gaps() {
+            if serving.counters.has_histograms() {
+                serving.counters.observe_gaps(first, increase, steps, sequences);
+            }
+            if self.state.measuring {
+                meter.gaps(first, increase, steps, sequences);
+            }
         }
     }
 
@@ -158,6 +169,7 @@ impl World {
             Engine::Halted(_) => {}
         }
         self.take_happened(handle.slot, calendar);
+        self.count_many_gaps(handle.slot);
         if self.begins_next(handle.slot, service, calendar) {
             self.engine_begins(handle, calendar);
         } else {

@@ -241,6 +241,7 @@ impl World {
             Engine::Halted(halted) => halted.take_all(),
         };
         self.take_happened(slot, calendar);
+        self.count_gaps(slot);
         requests
     }
 
@@ -267,6 +268,7 @@ impl World {
 
     /// The process of a replica without requests has ended.
     pub(super) fn end_process(&mut self, slot: u32, calendar: &mut Calendar<Event>) -> Serving {
+        self.count_gaps(slot);
         let serving = self.state.replicas.remove(slot);
         assert_eq!(serving.outstanding, 0, "a replica goes without requests");
         serving.engine.check();

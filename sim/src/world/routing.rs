@@ -14,19 +14,23 @@ impl World {
         let request = &inflight.request;
         let place = usize::from(request.stream);
         let stream = self.traffic.streams()[place].settings();
-        let session = match (&stream.source, stream.users) {
+        let balance = &self.settings.services[service].routing.balance;
+        let session = || match (&stream.source, stream.users) {
             (SourceSettings::ClosedLoop(_), _) => u64::from(client_of(request.number)),
             (SourceSettings::Sessions(_), _) => request.number >> 32,
             (_, None) => request.number,
             (_, Some(most)) => self.luck.session[place].entity(request.number).below(u64::from(most)),
         };
-        let prefix = match (&self.settings.services[service].routing.balance, &request.prefix) {
+        let session = match balance.knows_sessions() {
+            true => mix(mix(!u64::from(request.stream)) ^ session()),
+            false => 0,
+        };
+        let prefix = match (balance, &request.prefix) {
             (Balance::PrefixAffinity { block_tokens, blocks, .. }, Some(runs)) => {
                 block_hashes(request.stream, runs, *block_tokens, *blocks)
             }
             _ => Vec::new(),
         };
-        let session = mix(mix(!u64::from(request.stream)) ^ session);
         Ask { number: inflight.serial, session, zone: stream.zone, prefix }
     }
 

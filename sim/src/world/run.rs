@@ -443,6 +443,7 @@ impl World {
             if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
                 replica.advance_to(before, &mut self.happened);
                 self.take_unseen(slot);
+                self.count_gaps(slot);
             }
         }
     }

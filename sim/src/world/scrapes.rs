@@ -102,6 +102,7 @@ impl World {
         if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
             replica.advance_to(calendar.now(), &mut self.happened);
             self.take_happened(slot, calendar);
+            self.count_gaps(slot);
         }
     }
 

@@ -68,6 +68,14 @@ pub enum Balance {
     },
 }
 
+impl Balance {
+    /// Whether it depends on the session of a request.
+    #[must_use]
+    pub fn knows_sessions(&self) -> bool {
+        matches!(self, Balance::ConsistentHash { .. } | Balance::SessionAffinity { .. })
+    }
+}
+
 /// The replicas of a set, in the order that their next requests depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Balancer {

@@ -149,8 +149,9 @@ impl Group {
     }
 
     /// Whether the last step of anybody who ever was a member and is not passed over yet is one up to `clock`.
+    #[must_use]
     #[inline]
-    fn may_finish_by(&self, clock: u64) -> bool {
+    pub fn may_finish_by(&self, clock: u64) -> bool {
         self.finishing.peek().is_some_and(|Reverse((at, ..))| *at <= clock)
     }
 
@@ -185,6 +186,18 @@ impl Group {
         if back <= self.due_next { self.due_next - back } else { self.due_next + size - back }
     }
 
+    /// How many members need a block in one of the next steps, fewer than once around.
+    fn due_within(&self, steps: usize) -> u64 {
+        let next = self.due_next + 1;
+        let sum = |range: std::ops::Range<usize>| {
+            self.remainders[range].iter().map(|due| u64::from(*due)).sum::<u64>()
+        };
+        match next.checked_sub(steps) {
+            Some(last) => sum(last..next),
+            None => sum(0..next) + sum(self.remainders.len() + next - steps..self.remainders.len()),
+        }
+    }
+
     /// How many members need a block in the next step, in the one after it, and so on, once around.
     fn due_in_turn(&self) -> impl Iterator<Item = u32> {
         let (up_to_next, after) = self.remainders.split_at(self.due_next + 1);
@@ -208,7 +221,7 @@ impl Group {
     pub fn blocks_for(&self, steps: u64) -> u64 {
         let size = self.remainders.len() as u64;
         let rest = usize::try_from(steps % size).expect("a remainder of a small number");
-        steps / size * u64::from(self.count) + self.due_in_turn().take(rest).map(u64::from).sum::<u64>()
+        steps / size * u64::from(self.count) + self.due_within(rest)
     }
 
     /// How many of `most` steps can be taken with `free` blocks.
@@ -230,5 +243,28 @@ impl Group {
             steps += 1;
         }
         most.min(rounds * size + steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn blocks_for_some_steps_are_those_due_in_each(
+            remainders in prop::collection::vec(0u32..5, 1..20),
+            before in 0u64..50,
+            steps in 0u64..70,
+        ) {
+            let size = u32::try_from(remainders.len()).unwrap();
+            let mut group = Group::new(size, false);
+            (group.count, group.remainders) = (remainders.iter().sum(), remainders);
+            group.advance(before);
+            let each: u64 = (0..steps).map(|ahead| u64::from(group.due(ahead))).sum();
+            prop_assert_eq!(group.blocks_for(steps), each);
+        }
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::config::SchedulerConfig;
 use super::scheduler::{Output, Scheduler};
 use super::sequence::{Arriving, Key};
-use crate::serving::Happened;
+use crate::serving::{Gaps, Happened};
 
 /// A replica that batches continuously.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct ContinuousReplica {
     /// Whether `published` is of the last boundary, or follows from the steady decodes.
     published_directly: bool,
     work: Work,
+    /// Gaps between tokens that nobody has taken yet.
+    gaps: Vec<Gaps>,
     /// Since when it has worked without pause.
     busy_since: Option<FineTime>,
     /// Kept to save allocations.
@@ -191,6 +193,7 @@ impl ContinuousReplica {
             published: Published::default(),
             published_directly: true,
             work: Work::default(),
+            gaps: Vec::new(),
             busy_since: None,
             outputs: Vec::new(),
         }
@@ -286,7 +289,7 @@ impl ContinuousReplica {
                 let steps = plan.ends_within(span);
                 match plan.tail {
                     Some(tail) if steps == plan.steps => self.take_silent(plan, tail, happened),
-                    _ => self.take_quiet(plan, steps.min(plan.steps - 1), happened),
+                    _ => self.take_quiet(plan, steps.min(plan.steps - 1)),
                 }
                 return;
             };
@@ -305,7 +308,7 @@ impl ContinuousReplica {
 
     /// Takes all steps of a plan without lead but its tail.
     fn take_silent(&mut self, plan: Plan, tail: Femtos, happened: &mut Vec<Happened>) {
-        self.take_quiet(plan, plan.steps - 1, happened);
+        self.take_quiet(plan, plan.steps - 1);
         self.pass_boundary(happened);
         self.plan = Some(Plan::single(tail));
     }
@@ -321,15 +324,16 @@ impl ContinuousReplica {
         debug_assert!(goes_on, "the step after it is in flight");
     }
 
-    fn take_quiet(&mut self, plan: Plan, steps: u64, happened: &mut Vec<Happened>) {
+    fn take_quiet(&mut self, plan: Plan, steps: u64) {
         if steps == 0 {
             return;
         }
         let [shape, next] = self.scheduler.coming();
         let sequences = u64::from(self.scheduler.steady());
-        note_gaps(happened, plan.first, Femtos(0), 1, sequences);
+        self.note_gaps(Gaps::one(plan.first, sequences));
         if steps > 1 {
-            note_gaps(happened, plan.second, plan.increase, steps - 1, sequences);
+            let (first, increase) = (plan.second, plan.increase);
+            self.note_gaps(Gaps { first, increase, steps: steps - 1, sequences });
         }
         let start = self.boundaries.0;
         let before = if steps > 1 { start.after(Femtos(plan.end(steps - 1))) } else { start };
@@ -352,7 +356,7 @@ impl ContinuousReplica {
         let Some(plan) = self.plan else { return };
         match plan.tail {
             Some(tail) => self.take_silent(plan, tail, happened),
-            None => self.take_quiet(plan, plan.steps - 1, happened),
+            None => self.take_quiet(plan, plan.steps - 1),
         }
         self.end_step(happened);
     }
@@ -372,7 +376,7 @@ impl ContinuousReplica {
         let steady = self.scheduler.update(now.as_femtos(), &mut self.outputs);
         self.work.add(&shape, 1);
         let tokens = u64::from(steady) + self.take_outputs(now, step, happened);
-        note_gaps(happened, step, Femtos(0), 1, tokens);
+        self.note_gaps(Gaps::one(step, tokens));
         self.work.generated_tokens += u64::from(steady);
         self.published = Published {
             running: self.scheduler.running() as u64,
@@ -386,7 +390,8 @@ impl ContinuousReplica {
     /// the one before, which is left to be noted.
     fn take_outputs(&mut self, now: FineTime, step: Femtos, happened: &mut Vec<Happened>) -> u64 {
         let mut in_step = 0;
-        for output in self.outputs.drain(..) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
             match output {
                 Output::FirstToken { request } => {
                     self.work.generated_tokens += 1;
@@ -398,7 +403,7 @@ impl ContinuousReplica {
                     if gap == step.0 {
                         in_step += 1;
                     } else {
-                        note_gaps(happened, Femtos(gap), Femtos(0), 1, 1);
+                        self.note_gaps(Gaps::one(Femtos(gap), 1));
                     }
                 }
                 Output::Finished { request, outputs, .. } => {
@@ -406,7 +411,38 @@ impl ContinuousReplica {
                 }
             }
         }
+        self.outputs = outputs;
         in_step
+    }
+
+    /// Notes gaps between tokens: with those before, if they go on in the same way.
+    fn note_gaps(&mut self, gaps: Gaps) {
+        if gaps.sequences == 0 {
+            return;
+        }
+        let Gaps { first, increase, steps, sequences } = gaps;
+        if let Some(last) = self.gaps.last_mut().filter(|last| last.sequences == sequences) {
+            let step = if last.steps > 1 { Some(last.increase.0) } else { first.0.checked_sub(last.first.0) };
+            let goes_on = |step: &u64| {
+                last.first.0 + step * last.steps == first.0 && (steps == 1 || increase.0 == *step)
+            };
+            if let Some(step) = step.filter(goes_on) {
+                (last.increase, last.steps) = (Femtos(step), last.steps + steps);
+                return;
+            }
+        }
+        self.gaps.push(gaps);
+    }
+
+    /// Gaps between tokens since they were last taken, many of one length as one.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gaps] {
+        &self.gaps
+    }
+
+    /// Takes these.
+    pub fn take_gaps(&mut self) -> impl Iterator<Item = Gaps> {
+        self.gaps.drain(..)
     }
 
     /// Begins the next step, if there is anything to do: takes in what came, schedules, plans.
@@ -510,8 +546,9 @@ impl ContinuousReplica {
         let lost = lost.into_iter().map(|(sequence, key)| (sequence.request, outputs(key))).collect();
         let work = Work { busy_femtos: self.busy_femtos(now), ..self.work };
         let scheduler = self.scheduler.emptied();
-        *self =
-            ContinuousReplica { work, scheduler, ..ContinuousReplica::new(self.scheduler.config().clone()) };
+        let gaps = std::mem::take(&mut self.gaps);
+        let config = self.scheduler.config().clone();
+        *self = ContinuousReplica { work, scheduler, gaps, ..ContinuousReplica::new(config) };
         lost
     }
 
@@ -556,26 +593,6 @@ impl ContinuousReplica {
         };
         self.work.busy_femtos + present
     }
-}
-
-/// Adds gaps between tokens: to those before, if they go on in the same way.
-fn note_gaps(happened: &mut Vec<Happened>, first: Femtos, increase: Femtos, steps: u64, sequences: u64) {
-    if sequences == 0 {
-        return;
-    }
-    if let Some(Happened::Gaps { first: began, increase: by, steps: before, sequences: same }) =
-        happened.last_mut()
-        && *same == sequences
-    {
-        let step = if *before > 1 { Some(by.0) } else { first.0.checked_sub(began.0) };
-        let goes_on = step
-            .is_some_and(|step| began.0 + step * *before == first.0 && (steps == 1 || increase.0 == step));
-        if let Some(step) = step.filter(|_| goes_on) {
-            (*by, *before) = (Femtos(step), *before + steps);
-            return;
-        }
-    }
-    happened.push(Happened::Gaps { first, increase, steps, sequences });
 }
 
 /// The longest plan in femtoseconds, about an hour.

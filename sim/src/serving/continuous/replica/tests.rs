@@ -192,11 +192,6 @@ impl Trace {
                     self.events.push((now, "finished", request));
                     self.events.push((now, "outputs", outputs));
                 }
-                Happened::Gaps { first, increase, steps, sequences } => {
-                    for step in 0..steps {
-                        *self.gaps.entry(first.0 + step * increase.0).or_default() += sequences;
-                    }
-                }
             }
         }
     }
@@ -261,6 +256,11 @@ fn run(case: &Case, time: &dyn StepTime, stepping: bool) -> Trace {
         if now % 7 == 0 {
             let text = serde_json::to_string(&replica).unwrap();
             replica = serde_json::from_str(&text).unwrap();
+        }
+    }
+    for Gaps { first, increase, steps, sequences } in replica.take_gaps() {
+        for step in 0..steps {
+            *trace.gaps.entry(first.0 + step * increase.0).or_default() += sequences;
         }
     }
     trace

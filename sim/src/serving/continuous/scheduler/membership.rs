@@ -8,6 +8,9 @@ use super::batch::Entry;
 impl Scheduler {
     /// Those sampled individually in the step before are steady from now on, if they still want one token a step.
     pub(super) fn join_group(&mut self) {
+        if self.joining.is_empty() {
+            return;
+        }
         for key in self.joining.drain(..) {
             let Some(sequence) = self.sequences.get_mut(key) else { continue };
             let wants_one = sequence.length + sequence.placeholders == sequence.computed + 1;
@@ -30,6 +33,9 @@ impl Scheduler {
     /// With async scheduling, those whose last token is in flight are looked at one by one.
     pub(super) fn leave_ending(&mut self) {
         let Some(before) = self.group.clock().checked_sub(1) else { return };
+        if !self.group.may_finish_by(before) {
+            return;
+        }
         while let Some(key) = self.group.take_finishing(before, &self.sequences) {
             self.leave_group(key);
         }
