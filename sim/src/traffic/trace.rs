@@ -174,14 +174,21 @@ pub struct TraceReader {
     order: Option<Order>,
     skip_bad: bool,
     /// What has been left out as far as rows have been read.
-    left_out: LeftOut,
+    left_out_ahead: LeftOut,
     /// The row read last.
     last: Option<(RowTime, u64)>,
-    /// Rows read and not given out yet, the end or a fault at most as the last, each with what was left out up to it.
-    ahead: VecDeque<(Result<Option<Row>, Box<TraceError>>, LeftOut)>,
+    /// What was read and not given out yet; the end or a fault at most as the last.
+    ahead: VecDeque<Ahead>,
     /// What has been left out as far as rows have been given out.
-    left_out_before: LeftOut,
+    left_out: LeftOut,
     progress: (Arc<AtomicU64>, u64),
+}
+
+/// A row that was read, the end, or a fault.
+struct Ahead {
+    row: Result<Option<Row>, Box<TraceError>>,
+    /// What had been left out before it.
+    left_out: LeftOut,
 }
 
 /// Rows read at a time: reading has the instruction cache to itself then.
@@ -216,10 +223,10 @@ impl TraceReader {
             rows: readers::of(input, reading).map_err(|fault| fault.error(path))?,
             order: reading.format.is_unordered().then(Order::default),
             skip_bad: reading.skip_bad,
-            left_out: LeftOut::default(),
+            left_out_ahead: LeftOut::default(),
             last: None,
             ahead: VecDeque::with_capacity(AT_A_TIME),
-            left_out_before: LeftOut::default(),
+            left_out: LeftOut::default(),
             progress: (Arc::default(), 0),
         })
     }
@@ -233,8 +240,8 @@ impl TraceReader {
         if self.ahead.is_empty() {
             self.read_ahead();
         }
-        let Some((row, left_out)) = self.ahead.pop_front() else { return Ok(None) };
-        self.left_out_before = left_out;
+        let Some(Ahead { row, left_out }) = self.ahead.pop_front() else { return Ok(None) };
+        self.left_out = left_out;
         row.map_err(|error| *error)
     }
 
@@ -244,7 +251,7 @@ impl TraceReader {
         while self.ahead.len() < AT_A_TIME {
             let row = self.read_row().map_err(Box::new);
             let goes_on = matches!(row, Ok(Some(_)));
-            self.ahead.push_back((row, self.left_out));
+            self.ahead.push_back(Ahead { row, left_out: self.left_out_ahead });
             if !goes_on {
                 break;
             }
@@ -258,7 +265,7 @@ impl TraceReader {
                 (None, None) => return Err(self.empty()),
                 (Some(row), Some((last, line))) if row.at < last => {
                     if self.skip_bad {
-                        self.left_out.bad += 1;
+                        self.left_out_ahead.bad += 1;
                         continue;
                     }
                     return Err(self.out_of_order(row.line, line));
@@ -292,9 +299,9 @@ impl TraceReader {
             match self.rows.next() {
                 Ok(None) => return Ok(None),
                 Ok(Some(Found::Row(row))) => return Ok(Some(row)),
-                Ok(Some(Found::Failed)) => self.left_out.failed += 1,
-                Ok(Some(Found::Foreign)) => self.left_out.foreign += 1,
-                Err(fault) if self.skip_bad && !fault.is_final() => self.left_out.bad += 1,
+                Ok(Some(Found::Failed)) => self.left_out_ahead.failed += 1,
+                Ok(Some(Found::Foreign)) => self.left_out_ahead.foreign += 1,
+                Err(fault) if self.skip_bad && !fault.is_final() => self.left_out_ahead.bad += 1,
                 Err(fault) => return Err(fault.error(&self.path)),
             }
         }
@@ -302,8 +309,8 @@ impl TraceReader {
 
     fn empty(&self) -> TraceError {
         let mut message = "the trace is empty: it has no request".to_owned();
-        if !self.left_out.is_nothing() {
-            message = format!("the trace has no request: left out were {}", self.left_out);
+        if !self.left_out_ahead.is_nothing() {
+            message = format!("the trace has no request: left out were {}", self.left_out_ahead);
         }
         TraceError::file(&self.path, message)
     }
@@ -317,7 +324,7 @@ impl TraceReader {
     /// What has been left out before the row that was given out last.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
-        self.left_out_before
+        self.left_out
     }
 
     /// How many bytes of the file have been read, and how many there are.
