@@ -7,6 +7,8 @@
 //! as well, before these and after them; a first token is reported with its instant. Times are integers, so that the result is the same to the bit as
 //! with one event a step.
 
+mod plan;
+
 use std::collections::VecDeque;
 
 use scaletwin_core::model::{DecodeRun, StepShape, StepTime};
@@ -17,6 +19,7 @@ use super::config::SchedulerConfig;
 use super::scheduler::{Output, Scheduler};
 use super::sequence::{Arriving, Key};
 use crate::serving::{Gaps, Happened};
+use plan::Plan;
 
 /// A replica that batches continuously.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,22 +43,6 @@ pub struct ContinuousReplica {
     /// Kept to save allocations.
     #[serde(skip)]
     outputs: Vec<Output>,
-}
-
-/// The ends of the coming steps: those of `lead` one after the other, then one after `first`, then each `second`,
-/// `second + increase`, … later.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Plan {
-    /// How long the steps take that come first, the one under way at the head, whose ends nobody has to look at.
-    lead: (Option<Femtos>, Option<Femtos>),
-    first: Femtos,
-    second: Femtos,
-    increase: Femtos,
-    /// How many steps after those; all but the last are quiet.
-    steps: u64,
-    /// How long one more step takes after these, which is in flight already, if nobody has to look at the end of the last
-    /// of them.
-    tail: Option<Femtos>,
 }
 
 /// What the engine shows of itself after each step.
@@ -104,79 +91,6 @@ impl Work {
         self.prefill_attention += shape.prefill_attention * steps;
         self.decode_tokens += decodes * steps;
         self.decode_context += shape.decode_context * steps + decodes * (steps * steps.saturating_sub(1) / 2);
-    }
-}
-
-impl Plan {
-    /// A plan of one step.
-    fn single(first: Femtos) -> Plan {
-        Plan { lead: (None, None), first, second: first, increase: Femtos(0), steps: 1, tail: None }
-    }
-
-    /// How long the step under way takes.
-    fn under_way(&self) -> Femtos {
-        self.lead.0.unwrap_or(self.first)
-    }
-
-    /// Whether it ends with the step under way.
-    fn is_single(&self) -> bool {
-        self.steps == 1 && self.tail.is_none() && self.lead.0.is_none()
-    }
-
-    /// The end of its last step after the last boundary.
-    fn length(&self) -> Femtos {
-        let alone = [self.lead.0, self.lead.1, self.tail].into_iter().flatten();
-        Femtos(alone.fold(self.end(self.steps), |sum, step| sum + step.0))
-    }
-
-    /// The end of step `steps` (1 is the first) after the last boundary, with no lead.
-    fn end(&self, steps: u64) -> u64 {
-        let later = steps - 1;
-        self.first.0 + later * self.second.0 + self.increase.0 * (later * later.saturating_sub(1) / 2)
-    }
-
-    /// How many steps end not later than `span` after the last boundary.
-    fn ends_within(&self, span: Femtos) -> u64 {
-        let Some(rest) = span.0.checked_sub(self.first.0) else { return 0 };
-        // The root of rest = n second + increase n (n − 1) / 2 in floats, put right in integers.
-        let (slope, bend) = (self.second.0 as f64, self.increase.0 as f64 / 2.0);
-        let linear = slope - bend;
-        let root = 2.0 * rest as f64 / (linear + (linear * linear + 4.0 * bend * rest as f64).sqrt());
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "below the number of steps"
-        )]
-        let mut steps = (root.min(self.steps as f64) as u64 + 1).clamp(1, self.steps);
-        while steps < self.steps && self.end(steps + 1) <= span.0 {
-            steps += 1;
-        }
-        while steps > 0 && self.end(steps) > span.0 {
-            steps -= 1;
-        }
-        steps
-    }
-
-    /// The plan with so many steps, or as many of them as take about an hour.
-    fn with_steps(self, steps: u64) -> Plan {
-        let mut plan = Plan { steps, ..self };
-        let longest = |plan: &Plan| plan.second.0.saturating_add(plan.increase.0.saturating_mul(plan.steps));
-        while plan.steps > 1 && u128::from(plan.steps) * u128::from(longest(&plan)) > MOST {
-            plan.steps /= 2;
-        }
-        plan
-    }
-
-    /// The plan after `steps` of its steps.
-    fn after(&self, steps: u64) -> Plan {
-        let first = self.second.0 + (steps - 1) * self.increase.0;
-        Plan {
-            first: Femtos(first),
-            second: Femtos(first + self.increase.0),
-            increase: self.increase,
-            steps: self.steps - steps,
-            ..*self
-        }
     }
 }
 
@@ -464,7 +378,7 @@ impl ContinuousReplica {
             self.busy_since = Some(start);
             self.boundaries = (start, start);
         }
-        self.plan = Some(self.plan_steps(time));
+        self.plan = Some(self.plan_steps(time).if_short());
     }
 
     /// Schedules steps until as many are in flight as may be and the oldest computes something. Whether there is one.
@@ -508,7 +422,7 @@ impl ContinuousReplica {
             Some(next) => (time.step(next), time.decode_run(next)),
             None => {
                 let run = time.decode_run(&shape);
-                (Femtos(first.0 + run.increase.0), DecodeRun { steps: run.steps - 1, ..run })
+                (Femtos(first.0.saturating_add(run.increase.0)), DecodeRun { steps: run.steps - 1, ..run })
             }
         };
         let plan = Plan { second, increase: run.increase, ..Plan::single(first) };
@@ -523,7 +437,7 @@ impl ContinuousReplica {
             return Plan { lead: (Some(first), None), ..Plan::single(second) };
         };
         let (third, run) = (time.step(&shape), time.decode_run(&shape));
-        let fourth = Femtos(third.0 + run.increase.0);
+        let fourth = Femtos(third.0.saturating_add(run.increase.0));
         let lead = (Some(first), Some(second));
         let plan = Plan { lead, second: fourth, increase: run.increase, ..Plan::single(third) };
         let plan = plan.with_steps((1 + quiet).min(run.steps));
@@ -594,9 +508,6 @@ impl ContinuousReplica {
         self.work.busy_femtos + present
     }
 }
-
-/// The longest plan in femtoseconds, about an hour.
-const MOST: u128 = 1 << 62;
 
 #[cfg(test)]
 mod tests;
