@@ -56,6 +56,7 @@ pub(crate) fn check(
         deployments: &deployments,
         signals: &signals,
         queries: &queries,
+        written: &spec.signals,
     };
     let policy = policy::check(policy, &seen, problems);
     let cut = match (spec.end, &spec.duration) {

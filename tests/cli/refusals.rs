@@ -193,6 +193,14 @@ fn mistakes_in_rules_and_guards_are_named() {
             "five fields",
         ),
         (
+            "controllers: [{kind: schedule, target: web, windows: [{start: 0 1 * * *, end: 0 1 * * *, replicas: 1}]}]",
+            "start and end are the same",
+        ),
+        (
+            "controllers: [{kind: keda, target: web, max_replicas: 3, triggers: [{cpu: {average_value: 1}}]}]",
+            "all triggers are cpu or memory, which never scale to 0",
+        ),
+        (
             "controllers: [{kind: composite, combine: largest, of: [{kind: static, target: web, replicas: 1}]}]",
             "at least two",
         ),
@@ -215,6 +223,34 @@ fn a_metric_without_a_signal_prints_the_stanza_to_add() {
         "policy: {{controllers: [{{kind: hpa, target: web, max_replicas: 3, metrics: [{metric}]}}]}}\ntraffic:"
     );
     refused("traffic:", &policy, &["queue_depth", "signals"]);
+}
+
+#[test]
+fn a_wrong_query_is_one_mistake() {
+    let hpa =
+        "{kind: hpa, target: web, max_replicas: 3, metrics: [{external: {metric: m, average_value: 1}}]}";
+    let idle = "{kind: idle, target: web, signal: m}";
+    let written =
+        format!("signals: {{m: {{promql: 'sum('}}}}\npolicy: {{controllers: [{hpa}, {idle}]}}\ntraffic:");
+    let folder = Folder::with(&[("s.yaml", SMALL.replacen("traffic:", &written, 1).as_bytes())]);
+    let done = folder.run(&["run", "s.yaml", "-q"]);
+    assert!(done.code == 2 && done.err.contains("at the end of the query"), "{}", done.err);
+    assert!(!done.err.contains("bound to"), "{}", done.err);
+}
+
+#[test]
+fn an_empty_selector_of_a_metric_is_none() {
+    let manifest = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {kind: Deployment, name: main}\n  maxReplicas: 3\n  metrics:\n  - type: External\n    external:\n      metric: {name: m, selector: {matchExpressions: []}}\n      target: {type: AverageValue, averageValue: 1}\n";
+    let written = "signals: {m: {series: envoy_cluster_upstream_rq_active}}\npolicy: {controllers: [{kind: hpa, target: web, manifest: hpa.yaml}]}\ntraffic:";
+    let text = SMALL.replacen("traffic:", written, 1);
+    let run = |manifest: &str| {
+        let folder = Folder::with(&[("s.yaml", text.as_bytes()), ("hpa.yaml", manifest.as_bytes())]);
+        folder.run(&["run", "s.yaml", "-q"])
+    };
+    let done = run(manifest);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let done = run(&manifest.replace("[]", "[{key: a, operator: Exists}]"));
+    assert!(done.err.contains("selector.matchExpressions is not modelled"), "{}", done.err);
 }
 
 #[test]

@@ -135,6 +135,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether a field is written and has not been taken.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
     /// Whether the map as a whole is waived; nothing of it is to be read then.
     pub fn is_waived(&self, reader: &mut Reader) -> bool {
         let waived = reader.waived.contains(&self.path);

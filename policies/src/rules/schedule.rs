@@ -74,8 +74,13 @@ pub fn between(
             None
         }
     };
-    let (start, end) = (read(start, problems), read(end, problems));
-    Some(Between { start: start?, end: end? })
+    let (read_start, read_end) = (read(start, problems), read(end, problems));
+    let between = Between { start: read_start?, end: read_end? };
+    if start.value == end.value {
+        problems.error(&end.place, "it ends when it begins: start and end are the same");
+        return None;
+    }
+    Some(between)
 }
 
 /// A target by the time of the day. It acts at the edges of windows only, and asks to be woken at them.

@@ -42,6 +42,7 @@ use scaletwin_sim::world::settings::{DeploymentModel, ServiceModel};
 use serde::Serialize;
 
 use super::{PolicyText, choose, unknown};
+use crate::spec::SignalSpec;
 
 /// What a policy can be about.
 pub(super) struct Seen<'a> {
@@ -50,6 +51,8 @@ pub(super) struct Seen<'a> {
     pub deployments: &'a [DeploymentModel],
     pub signals: &'a [SignalSettings],
     pub queries: &'a [QuerySignal],
+    /// The names of all signals as they are written: one that is in neither list is wrong, which has been said.
+    pub written: &'a BTreeMap<String, At<SignalSpec>>,
 }
 
 impl Seen<'_> {
@@ -57,6 +60,11 @@ impl Seen<'_> {
     fn signal_names(&self) -> Vec<&str> {
         let queries = self.queries.iter().map(|query| query.name.as_str());
         self.signals.iter().map(|signal| signal.name.as_str()).chain(queries).collect()
+    }
+
+    /// Whether a signal is written and cannot be read, of which there is a problem already.
+    fn is_wrong(&self, name: &str) -> bool {
+        self.written.contains_key(name) && !self.signal_names().contains(&name)
     }
 }
 

@@ -274,6 +274,8 @@ fn read_metric_name(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Metr
 fn read_selector(reader: &mut Reader, node: &Node, path: &str) -> Option<BTreeMap<String, String>> {
     let mut fields = reader.fields(node, path)?;
     let labels = value::<BTreeMap<String, String>>(&mut fields, reader, "matchLabels");
+    let is_empty = |node: &Node| matches!(&node.value, Value::List(nodes) if nodes.is_empty());
+    fields.without_effect_when(reader, "matchExpressions", |node| node.is_null() || is_empty(node));
     fields.finish(reader);
     Some(labels.unwrap_or_default())
 }

@@ -315,6 +315,22 @@ spec:
             ("azure-eventhub", "eventHubName: a", (64_000, 0.0)),
             ("postgresql", "query: select 1, targetQueryValue: \"2.5\"", (2_500, 0.0)),
             ("mysql", "query: select 1, queryValue: \"4\", activationQueryValue: \"1\"", (4_000, 1.0)),
+            ("redis-streams", "stream: a, consumerGroup: g, pendingEntriesCount: \"9\"", (9_000, 0.0)),
+            (
+                "redis-streams",
+                "stream: a, consumerGroup: g, lagCount: \"7\", activationLagCount: \"2\"",
+                (7_000, 2.0),
+            ),
+            ("redis-cluster-streams", "stream: a, streamLength: \"3\"", (3_000, 0.0)),
+            ("redis-streams", "stream: a, consumerGroup: g", (5_000, 0.0)),
+            (
+                "datadog",
+                "query: \"avg:q{*}\", queryValue: \"7\", activationQueryValue: \"1.5\"",
+                (7_000, 1.5),
+            ),
+            ("gcp-stackdriver", "projectId: p, filter: f", (5_000, 0.0)),
+            ("azure-monitor", "metricName: m, targetValue: \"12\"", (12_000, 0.0)),
+            ("loki", "query: q, threshold: \"0.5\", activationThreshold: \"0.1\"", (500, 0.1)),
         ] {
             let text = format!(
                 "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nspec:\n  scaleTargetRef: {{name: a}}\n  minReplicaCount: 1\n  triggers: [{{type: {kind}, metadata: {{{metadata}}}}}]\n"
@@ -327,6 +343,40 @@ spec:
             assert!((signal.activation_threshold - want.1).abs() < 1e-9, "{kind}");
             assert_eq!(keda.stands_for[&format!("s0-{kind}")], StandsFor::Scaler(kind.to_owned()));
         }
+    }
+
+    #[test]
+    fn an_empty_answer_counts_as_what_the_scaler_says() {
+        let read = |kind: &str, metadata: &str| {
+            let text = format!(
+                "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nspec:\n  scaleTargetRef: {{name: a}}\n  minReplicaCount: 1\n  triggers: [{{type: {kind}, metadata: {{{metadata}}}}}]\n"
+            );
+            let node = parse("so.yaml", &text).expect("YAML");
+            let (keda, _) = super::read(&node, &[], &Bindings::default(), &ControllerSettings::default())
+                .map_err(|problems| problems.to_string())?;
+            let Source::Signal(signal) = &keda.object.triggers[0].source else { panic!("a signal") };
+            Ok::<_, String>(signal.ignore_null_values)
+        };
+        let cloudwatch = "namespace: n, metricName: m, targetMetricValue: \"4\"";
+        for (kind, metadata, want) in [
+            ("loki", "query: q, threshold: \"1\"".to_owned(), true),
+            ("loki", "query: q, threshold: \"1\", ignoreNullValues: \"false\"".to_owned(), false),
+            ("aws-cloudwatch", format!("{cloudwatch}, minMetricValue: \"0\""), true),
+            (
+                "aws-cloudwatch",
+                format!("{cloudwatch}, minMetricValue: \"1\", ignoreNullValues: \"false\""),
+                false,
+            ),
+            ("gcp-stackdriver", "projectId: p, filter: f".to_owned(), false),
+            ("gcp-stackdriver", "projectId: p, filter: f, valueIfNull: \"0\"".to_owned(), true),
+            ("rabbitmq", "queueName: q, value: \"3\"".to_owned(), false),
+        ] {
+            assert_eq!(read(kind, &metadata), Ok(want), "{kind}: {metadata}");
+        }
+        let refused = read("aws-cloudwatch", &format!("{cloudwatch}, minMetricValue: \"3\"")).unwrap_err();
+        assert!(refused.contains("minMetricValue: an empty answer counts as 0"), "{refused}");
+        let refused = read("redis-streams", "stream: a, pendingEntriesCount: \"9\"").unwrap_err();
+        assert!(refused.contains("metadata.pendingEntriesCount is not modelled"), "{refused}");
     }
 
     const KAFKA: &str = "apiVersion: keda.sh/v1alpha1
@@ -379,7 +429,8 @@ spec:
             ("minReplicaCount: 0", "idleReplicaCount: 0", "must be less than minReplicaCount=0"),
             ("waiting + office", "waiting + ofice", "there is no trigger named \"ofice\""),
             ("start: 0 8 * * *", "start: 0 25 * * *", "is not within 0 to 23"),
-            ("type: prometheus", "type: datadog", "with our own keys"),
+            ("start: 0 8 * * *", "start: 0 18 * * *", "start and end are the same"),
+            ("type: prometheus", "type: etcd", "with our own keys"),
             ("type: prometheus", "type: external", "add targets: {s0-external: 10}"),
             ("type: cron", "type: cron\n      useCachedMetrics: true", "not supported for the cron scaler"),
             ("metricType: Utilization", "metricType: Value", "Utilization or AverageValue"),

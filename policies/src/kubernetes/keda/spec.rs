@@ -436,8 +436,10 @@ impl ScaledObject {
             problems.push(Problem::warning(place, message));
         }
         if self.resources_only() && min == 0 && !self.triggers.is_empty() {
-            let message = "with cpu and memory alone it never goes to 0, and an HPA keeps at least 1";
-            problems.push(Problem::warning(place, message));
+            let message =
+                "all triggers are cpu or memory, which never scale to 0: KEDA's admission webhook refuses it";
+            let hint = "set minReplicaCount: 1 (min_replicas: 1 with our own keys), or add another trigger";
+            problems.push(Problem::error(place, message).hint(hint));
         }
     }
 }

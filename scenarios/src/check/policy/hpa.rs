@@ -131,6 +131,9 @@ pub(super) fn check_bound(
     if let Some(query) = seen.queries.iter().find(|query| query.name == *name) {
         return crate::check::queries::check_bound(query, per_pod, single, place, problems);
     }
+    if seen.is_wrong(name) {
+        return;
+    }
     let Some(signal) = seen.signals.iter().find(|signal| signal.name == *name) else {
         let per = if per_pod { "pod" } else { "deployment" };
         // A metric that goes by the name of a series is most often that.

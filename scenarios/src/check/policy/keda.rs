@@ -152,6 +152,9 @@ fn check_triggers(read: &Read, target: &TargetName, place: &Place, seen: &Seen<'
 }
 
 fn check_signal(name: &str, read: &Read, place: &Place, seen: &Seen<'_>, problems: &mut Problems) {
+    if seen.is_wrong(name) {
+        return;
+    }
     let of_signals = seen.signals.iter().find(|signal| signal.name == *name).map(|signal| signal.per);
     let of_queries = || seen.queries.iter().find(|query| query.name == *name).map(|query| query.per);
     match of_signals.or_else(of_queries) {

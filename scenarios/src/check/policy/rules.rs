@@ -124,6 +124,9 @@ pub(super) fn bound<'a>(
     let known = seen.signal_names();
     let mut signals: Vec<String> = Vec::new();
     for name in names {
+        if seen.is_wrong(name) {
+            continue;
+        }
         if !known.contains(&name.as_str()) {
             let problem =
                 Problem::error(&name.place, format!("the signal {:?} is bound to nothing", name.value));

@@ -4,7 +4,7 @@ use scaletwin_core::input::{At, Node, Problem};
 use scaletwin_core::units::Quantity;
 
 use super::super::bindings::{Names, StandsFor};
-use super::super::scalers::SCALERS;
+use super::super::scalers::{Nothing, SCALERS};
 use super::super::spec::resource;
 use super::super::trigger::{Partitions, SignalSource, Source, Trigger, metric_name};
 use super::super::{MetricType, trigger};
@@ -173,19 +173,20 @@ fn read_scaler(
         if PARTITIONED.contains(&scaler.kind) { read_partitions(fields, reader, asked, names) } else { None };
     let prometheus = scaler.kind == "prometheus";
     let query: Option<String> = if prometheus { required(fields, reader, "query") } else { None };
-    let ignore: Option<String> = if prometheus { value(fields, reader, "ignoreNullValues") } else { None };
-    let target = number(fields, reader, scaler.target).or(scaler.default);
-    let activation_threshold = number(fields, reader, scaler.activation).unwrap_or(0.0);
+    let target_key = scaler.target(|key| fields.has(key));
+    let target = number(fields, reader, target_key).or(scaler.default);
+    let activation = scaler.activation(|key| fields.has(key));
+    let activation_threshold = number(fields, reader, activation).unwrap_or(0.0);
+    let ignore_null_values = read_nothing(fields, reader, scaler.nothing);
     fields.without_effect_where(reader, |key| scaler.measured.contains(&key));
     let threshold = target.map(trigger::milli).filter(|milli| *milli > 0);
     let Some(threshold) = threshold else {
-        let message = format!("{}: expected a number above 0", fields.path_of(scaler.target));
+        let message = format!("{}: expected a number above 0", fields.path_of(target_key));
         reader.problems().error(fields.place, message);
         return None;
     };
     let stands_for = query.map_or_else(|| StandsFor::Scaler(scaler.kind.to_owned()), StandsFor::Query);
     let signal = names.signal(name, metric, stands_for);
-    let ignore_null_values = prometheus && ignore.is_none_or(|text| truth(&text));
     Some(Source::Signal(SignalSource {
         signal,
         threshold,
@@ -194,6 +195,25 @@ fn read_scaler(
         push: false,
         partitions,
     }))
+}
+
+/// Whether an empty answer counts as 0.
+fn read_nothing(fields: &mut Fields<'_>, reader: &mut Reader, nothing: Nothing) -> bool {
+    let ignored = match nothing {
+        Nothing::Fails => false,
+        Nothing::CountsAs(_) => true,
+        Nothing::Ignored | Nothing::CountsAsUnlessRefused(_) => {
+            value::<String>(fields, reader, "ignoreNullValues").is_none_or(|text| truth(&text))
+        }
+    };
+    let (Nothing::CountsAs(key) | Nothing::CountsAsUnlessRefused(key)) = nothing else { return ignored };
+    let Some(counts_as) = number(fields, reader, key) else { return false };
+    if ignored && counts_as != 0.0 {
+        let message = format!("{}: an empty answer counts as 0 or as an error here", fields.path_of(key));
+        let problem = Problem::error(fields.place, message);
+        reader.problems().push(problem.hint("write 0, and bind a signal that always has a value"));
+    }
+    ignored
 }
 
 /// The scalers whose lag is limited by partitions.
