@@ -125,6 +125,9 @@ fn act(decision: &DecisionLine<'_>, changes: &[&Action]) -> Act {
         // It acted because something does not hold.
         reasons = decision.reasons.iter().filter(|reason| reason.code != WITHIN).filter_map(named).collect();
     }
+    if reasons.is_empty() {
+        reasons = decision.reasons.iter().filter_map(named).collect();
+    }
     let cause = match decision.cause.as_ref() {
         Cause::Periodic => "",
         _ => " (at an event)",
@@ -247,6 +250,7 @@ mod tests {
             why(vec![reason("ScalerNotActive", Some(false)), reason(WITHIN, Some(false))]),
             "ScalerNotActive"
         );
+        assert_eq!(why(vec![reason(WITHIN, Some(false))]), WITHIN);
         assert_eq!(
             why(vec![reason("Stable", None), reason("", None), reason("Other", Some(false))]),
             "Stable"
