@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use scaletwin_core::control::{CapacityType, Resources};
+use scaletwin_core::input::{Node, Problems, Read};
 use scaletwin_core::units::{Bytes, Quantity};
 use scaletwin_hardware::{InstanceType, accelerator, instance_type, instance_types};
+use scaletwin_policies::kubernetes::karpenter::spec::{Label, Labels, Operator, Requirement};
 
 use super::named;
 use super::objects::{Object, Objects, at, elements, scalar};
@@ -40,6 +43,7 @@ pub(super) struct Pool {
 }
 
 const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
+const GPU_NAME: &str = "karpenter.k8s.aws/instance-gpu-name";
 const ZONE: &str = "topology.kubernetes.io/zone";
 const CAPACITY: &str = "karpenter.sh/capacity-type";
 const PRODUCT: &str = "nvidia.com/gpu.product";
@@ -408,16 +412,10 @@ fn allocatable(
 /// What a NodePool may launch, as far as its requirements name it and the catalogue has it.
 fn offerings(object: &Object<'_>, seen: &[String], left_out: &mut Vec<String>) -> Vec<Pool> {
     let requirements = elements(object.at(&["spec", "template", "spec", "requirements"]));
-    let values = |wanted: &str| -> Option<Vec<String>> {
-        let found = requirements.iter().find(|node| {
-            node.get("key").and_then(scalar).as_deref() == Some(wanted)
-                && node.get("operator").and_then(scalar).as_deref() == Some("In")
-        })?;
-        Some(elements(found.get("values")).iter().filter_map(scalar).collect())
-    };
+    let values = |wanted: &str| requirements.iter().find_map(|node| listed(node, wanted));
     let kinds = match values(INSTANCE_TYPE) {
         Some(names) => names,
-        None => by_family(&values),
+        None => by_what_they_are(requirements),
     };
     let capacities = values(CAPACITY).unwrap_or_else(|| vec!["on-demand".to_owned()]);
     let zones = match (values(ZONE), seen) {
@@ -449,24 +447,48 @@ fn offerings(object: &Object<'_>, seen: &[String], left_out: &mut Vec<String>) -
     pools
 }
 
-/// The instance types of the catalogue that requirements of families, categories or GPUs allow.
-fn by_family(values: &dyn Fn(&str) -> Option<Vec<String>>) -> Vec<String> {
-    let families = values("karpenter.k8s.aws/instance-family");
-    let categories = values("karpenter.k8s.aws/instance-category");
-    let gpus = values("karpenter.k8s.aws/instance-gpu-name");
-    if families.is_none() && categories.is_none() && gpus.is_none() {
+/// The instance types of the catalogue that requirements on what a type is allow, if there is such a requirement.
+fn by_what_they_are(requirements: &[Node]) -> Vec<String> {
+    let known: Vec<Requirement> = requirements.iter().filter_map(requirement).collect();
+    let gpus: Vec<Vec<String>> = requirements.iter().filter_map(|node| listed(node, GPU_NAME)).collect();
+    if known.is_empty() && gpus.is_empty() {
         return Vec::new();
     }
-    let family = |known: &InstanceType| known.name.split('.').next().unwrap_or("").to_owned();
-    let fits = |known: &&InstanceType| {
-        let family = family(known);
-        let category: String = family.chars().take_while(char::is_ascii_alphabetic).collect();
-        known.provider == "aws"
-            && families.as_ref().is_none_or(|families| families.contains(&family))
-            && categories.as_ref().is_none_or(|categories| categories.contains(&category))
-            && gpus.as_ref().is_none_or(|gpus| {
-                known.accelerator.as_ref().is_some_and(|name| gpus.iter().any(|gpu| name.starts_with(gpu)))
-            })
+    let fits = |known_type: &&InstanceType| {
+        let labels = Labels {
+            pool: "",
+            instance_type: &known_type.name,
+            zone: "",
+            capacity_type: CapacityType::OnDemand,
+            capacity: Resources {
+                cpu_milli: i64::from(known_type.vcpus) * 1_000,
+                memory_bytes: i64::from(known_type.memory_gib) << 30,
+                gpu_milli: i64::from(known_type.gpus) * 1_000,
+            },
+        };
+        let is_named = |names: &Vec<String>| {
+            known_type.accelerator.as_ref().is_some_and(|gpu| names.iter().any(|name| gpu.starts_with(name)))
+        };
+        known_type.provider == "aws"
+            && known.iter().all(|requirement| requirement.is_met(&labels))
+            && gpus.iter().all(is_named)
     };
     instance_types().iter().filter(fits).map(|known| known.name.clone()).collect()
+}
+
+/// A requirement on what an instance type is, as Karpenter compares it.
+fn requirement(node: &Node) -> Option<Requirement> {
+    let mut unread = Problems::default();
+    let label = Label::read(node.get("key")?, &mut unread)?;
+    let of_type = !matches!(label, Label::Zone | Label::CapacityType | Label::Arch | Label::Os);
+    let operator = Operator::read(node.get("operator")?, &mut unread)?;
+    let values = elements(node.get("values")).iter().filter_map(scalar).collect();
+    of_type.then_some(Requirement { label, operator, values })
+}
+
+/// The values of a requirement that lists what `label` may be.
+fn listed(node: &Node, label: &str) -> Option<Vec<String>> {
+    let text = |key| node.get(key).and_then(scalar);
+    let lists = text("key").as_deref() == Some(label) && text("operator").as_deref() == Some("In");
+    lists.then(|| elements(node.get("values")).iter().filter_map(scalar).collect())
 }

@@ -114,6 +114,30 @@ fn a_dump_becomes_a_scenario_with_all_its_parts() {
 }
 
 #[test]
+fn a_pool_that_says_what_its_nodes_are_gets_the_types_that_are_so() {
+    let types = |requirements: &serde_json::Value| {
+        let mut dump = dump();
+        let items = dump["items"].as_array_mut().expect("a list");
+        items.retain(|item| item["kind"] != "Node");
+        let pool = items.iter_mut().find(|item| item["kind"] == "NodePool").expect("a NodePool");
+        pool["spec"]["template"]["spec"]["requirements"] = requirements.clone();
+        let text = dump.to_string();
+        let scenario = scenario(&drafted(&text), &text);
+        let pools = scenario.settings().clusters[0].pools.iter();
+        pools.map(|pool| pool.name.trim_end_matches("-on-demand-a").to_owned()).collect::<Vec<_>>()
+    };
+    let family =
+        json!({"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["g6", "g6e", "p5"]});
+    let few = json!({"key": "karpenter.k8s.aws/instance-gpu-count", "operator": "Lt", "values": ["2"]});
+    let small = json!({"key": "karpenter.k8s.aws/instance-cpu", "operator": "Lt", "values": ["8"]});
+    let all = types(&json!([family]));
+    let one = types(&json!([family, few]));
+    assert!(all.contains(&"g6e.12xlarge".to_owned()) && !one.contains(&"g6e.12xlarge".to_owned()), "{all:?}");
+    assert_eq!(one, ["g6.xlarge", "g6e.xlarge", "p5.4xlarge"]);
+    assert_eq!(types(&json!([family, few, small])), ["g6.xlarge", "g6e.xlarge"]);
+}
+
+#[test]
 fn a_guessed_node_has_room_for_what_a_replica_requests() {
     let mut dump = dump();
     let items = dump["items"].as_array_mut().expect("a list");
