@@ -37,6 +37,9 @@ pub enum UnitError {
     /// The number cannot be read.
     #[error("has no number that can be read in {0:?}")]
     Number(String),
+    /// There is no such instant.
+    #[error("is no instant that there is, such as 2024-01-31T09:30:00Z")]
+    Instant,
     /// The number has no unit, or one that is not known.
     #[error("needs a unit, one of {expected}")]
     Unit {

@@ -66,8 +66,7 @@ impl FromStr for Civil {
             return Err(UnitError::Empty);
         }
         let stamp = text.parse::<jiff::Timestamp>().or_else(|_| {
-            let local =
-                text.parse::<jiff::civil::DateTime>().map_err(|_| UnitError::Number(text.to_owned()))?;
+            let local = text.parse::<jiff::civil::DateTime>().map_err(|_| UnitError::Instant)?;
             local
                 .to_zoned(jiff::tz::TimeZone::UTC)
                 .map(|zoned| zoned.timestamp())

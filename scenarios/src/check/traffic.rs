@@ -280,15 +280,14 @@ impl Stream<'_> {
         });
         let path = self.folder.join(&spec.path.value);
         let first = TraceReader::open(&path, &Reading { prefixes: false, ..reading.clone() });
-        let first = first.and_then(|mut reader| reader.next_row());
-        let first = match first {
-            Ok(row) => row?,
+        let first = match first.and_then(|mut reader| reader.begins()) {
+            Ok(at) => at?,
             Err(error) => {
                 refuse(&error, &spec.path, problems);
                 return None;
             }
         };
-        let began = match first.at {
+        let began = match first {
             RowTime::Civil(at) => Some(at),
             RowTime::Offset(at) => {
                 check_offset(at, slice.0, spec, problems);

@@ -216,6 +216,15 @@ impl Stream {
         at.filter(|at| *at < self.settings.until)
     }
 
+    /// Whether none of its requests is to come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match &self.state.source {
+            SourceState::ClosedLoop(_) => self.settings.from >= self.settings.until,
+            _ => self.next_at().is_none(),
+        }
+    }
+
     /// Takes its next request.
     ///
     /// # Errors

@@ -321,6 +321,15 @@ impl TraceReader {
         error.hint("sort the trace by arrival")
     }
 
+    /// When the time begins that the trace is about: that of its first request, or of the first step of a trace of rates.
+    ///
+    /// # Errors
+    /// As those of [`TraceReader::next_row`], which it stands for.
+    pub fn begins(&mut self) -> Result<Option<RowTime>, TraceError> {
+        let first = self.next_row()?.map(|row| row.at);
+        Ok(self.rows.begins().or(first))
+    }
+
     /// What has been left out before the row that was given out last.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
@@ -346,6 +355,9 @@ fn input_of(path: &Path, read: &Arc<AtomicU64>) -> Result<(Input, u64), TraceErr
     let mut file = File::open(path).map_err(unreadable)?;
     let mut magic = [0; 2];
     let begins = file.read(&mut magic).map_err(unreadable)?;
+    if matches!(magic, [0xff, 0xfe] | [0xfe, 0xff]) {
+        return Err(TraceError::file(path, "the file is UTF-16").hint("save it as UTF-8"));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     let file = Counted { file, read: Arc::clone(read) };

@@ -214,6 +214,13 @@ impl Run {
         left_out.filter(|(_, left_out)| !left_out.is_nothing()).collect()
     }
 
+    /// The streams of which nothing is to come, by name: at the start of a run those of which nothing arrives at all.
+    #[must_use]
+    pub fn silent(&self) -> Vec<&str> {
+        let streams = self.world.traffic.streams().iter().filter(|stream| stream.is_over());
+        streams.map(|stream| stream.settings().name.as_str()).collect()
+    }
+
     /// The lines of decisions so far; they need no memory any more.
     pub fn take_decisions(&mut self) -> String {
         self.world.state.recorder.decisions.take()

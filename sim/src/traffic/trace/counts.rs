@@ -22,10 +22,16 @@ pub(super) struct Step {
 pub(super) trait Steps: Send {
     /// The next step; `None` after the last.
     fn next(&mut self) -> Result<Option<Step>, Fault>;
+
+    /// When the first step begins, if that is a civil instant.
+    fn begins(&self) -> Option<RowTime> {
+        None
+    }
 }
 
 /// Requests drawn from numbers.
 pub(super) struct Drawn<S> {
+    begins: Option<RowTime>,
     steps: S,
     luck: Component,
     taken: u64,
@@ -34,7 +40,7 @@ pub(super) struct Drawn<S> {
 
 impl<S: Steps> Drawn<S> {
     pub(super) fn new(steps: S, luck: Component) -> Drawn<S> {
-        Drawn { steps, luck, taken: 0, current: None }
+        Drawn { begins: steps.begins(), steps, luck, taken: 0, current: None }
     }
 }
 
@@ -53,6 +59,10 @@ impl<S: Steps> Rows for Drawn<S> {
             self.current = Some((step, self.luck.entity(self.taken), 0.0));
             self.taken += 1;
         }
+    }
+
+    fn begins(&self) -> Option<RowTime> {
+        self.begins
     }
 }
 
@@ -77,16 +87,18 @@ pub(super) struct Minutes {
     table: Table,
     minute: usize,
     requests: usize,
+    /// The number of the minute before.
+    last: Option<u64>,
 }
 
 impl Minutes {
     pub(super) fn new(input: Input, reading: &Reading) -> Result<Minutes, Fault> {
         let table = Table::new(input, &reading.only)?;
         let (minute, requests) = (table.column("minute")?, table.column("requests")?);
-        Ok(Minutes { table, minute, requests })
+        Ok(Minutes { table, minute, requests, last: None })
     }
 
-    fn step(&self) -> Result<Step, Wrong> {
+    fn step(&mut self) -> Result<Step, Wrong> {
         let mut fields = self.table.fields().enumerate();
         let (mut minute, mut requests) = (0, 0);
         fields.try_for_each(|(place, (offset, field))| {
@@ -97,6 +109,13 @@ impl Minutes {
             }
             Ok(())
         })?;
+        if let Some(last) = self.last.filter(|last| minute <= *last) {
+            return wrong(
+                0,
+                format!("minute {minute} stands after minute {last}: each stands once, in order"),
+            );
+        }
+        self.last = Some(minute);
         Ok(Step { from: RowTime::Offset(minutes(minute)?), width: MINUTE, requests, line: self.table.line() })
     }
 }

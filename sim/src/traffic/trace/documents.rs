@@ -140,6 +140,10 @@ impl Steps for Rates {
             None => Ok(self.steps.next()),
         }
     }
+
+    fn begins(&self) -> Option<RowTime> {
+        self.steps.as_slice().first().map(|step| step.from)
+    }
 }
 
 /// The result of `vllm bench serve` with its details. Other keys have no effect.

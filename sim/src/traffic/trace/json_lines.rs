@@ -82,6 +82,9 @@ impl Prefix for Vec<u64> {
 
 /// What a line of JSON says.
 pub(super) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Wrong> {
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return wrong(0, "expected one JSON object in each line");
+    }
     serde_json::from_slice(line).or_else(|error| {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message);

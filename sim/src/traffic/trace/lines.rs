@@ -143,7 +143,10 @@ impl Fault {
     pub(super) fn line_error(line: u64, error: &LineError) -> Fault {
         let message = match error {
             LineError::TooLong => too_long(),
-            LineError::Truncated => "the compressed file ends too early: it is truncated".to_owned(),
+            LineError::Truncated => {
+                "the compressed file ends too early: it is truncated, or something that is no gzip follows"
+                    .to_owned()
+            }
             LineError::Input(error) => format!("cannot be read: {error}"),
         };
         Fault::ends(line, 1, message, b"")

@@ -4,12 +4,17 @@ use std::path::Path;
 
 use scaletwin_core::units::{Civil, Span};
 
-use super::{Row, TraceError};
+use super::{Row, RowTime, TraceError};
 
 /// Where rows come from.
 pub(super) trait Rows: Send {
     /// What comes next; `None` after the last. After a fault that is not final, what follows can be read.
     fn next(&mut self) -> Result<Option<Found>, Fault>;
+
+    /// When the time begins that the file is about, if that is before its first row.
+    fn begins(&self) -> Option<RowTime> {
+        None
+    }
 
     /// The text of the present row.
     fn text(&self) -> Vec<u8> {

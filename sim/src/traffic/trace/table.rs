@@ -280,7 +280,10 @@ fn read_header(table: &Table, format: TraceFormat) -> Result<Vec<Column>, Fault>
             Some((_, column, _)) => found.push(*column),
             None if others => found.push(Column::Other),
             None => {
-                let hint = suggestion(&name, &names).unwrap_or_default();
+                let hint = match name.contains([';', '\t']) {
+                    true => "fields are separated by commas".to_owned(),
+                    false => suggestion(&name, &names).unwrap_or_default(),
+                };
                 return Err(table.header_fault(offset, format!("unknown column {name:?}")).hint(hint));
             }
         }

@@ -72,6 +72,7 @@ fn what_is_wrong_has_a_place() {
             "t:1:1: the column \"num_decode_tokens\" is missing",
         ),
         (TraceFormat::Csv, "arrival_second\n1\n", "did you mean \"arrival_seconds\"?"),
+        (TraceFormat::Csv, "arrival_seconds;priority\n1;2\n", "fields are separated by commas"),
         (
             TraceFormat::Csv,
             "arrival_seconds,prompt_tokens\n1,5\n2\n",
@@ -112,6 +113,17 @@ fn what_is_wrong_has_a_place() {
             "TIMESTAMP,ContextTokens,GeneratedTokens\nnoon,1,1\n",
             "t:2:1: the timestamp \"noon\"",
         ),
+        (
+            TraceFormat::AzureLlm,
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-02-30 18:17:03,1,1\n",
+            "t:2:1: the timestamp \"2023-02-30 18:17:03\" is no instant that there is",
+        ),
+        (
+            TraceFormat::PerMinute,
+            "minute,requests\n0,3\n0,1\n",
+            "t:3:1: minute 0 stands after minute 0: each stands once, in order",
+        ),
+        (TraceFormat::Jsonl, "[{\"arrival_seconds\": 0}]\n", "t:1:1: expected one JSON object in each line"),
         (TraceFormat::Mooncake, "{\"timestamp\": 1}\n", "t:1:16: missing field `input_length`"),
         (TraceFormat::Mooncake, "{\"timestamp\": 1, \"input_le", "t:1:"),
         (
@@ -122,6 +134,21 @@ fn what_is_wrong_has_a_place() {
     ] {
         let found = error(format, text);
         assert!(found.contains(message), "{message} in {found}");
+    }
+}
+
+/// One request in each step of a minute, drawn from it.
+#[test]
+fn rates_begin_with_their_first_step_whatever_the_luck() {
+    let text = "{\"status\": \"success\", \"data\": {\"resultType\": \"matrix\", \"result\": [{\"metric\": {}, \"values\": \
+                [[1700000000, \"0.017\"], [1700000060, \"0.017\"]]}]}}";
+    for seed in 0..40 {
+        let luck = scaletwin_core::random::Seed(seed).component("trace/x");
+        let reading = Reading { luck, ..Reading::of(TraceFormat::Prometheus) };
+        let open = || TraceReader::new(Path::new("t"), Box::new(text.as_bytes()), &reading).unwrap();
+        let Some(RowTime::Civil(begins)) = open().begins().unwrap() else { panic!("a civil instant") };
+        assert_eq!(begins.to_string(), "2023-11-14T22:12:20Z");
+        assert!(open().next_row().unwrap().unwrap().at >= RowTime::Civil(begins));
     }
 }
 
