@@ -170,6 +170,7 @@ impl Target {
 }
 
 fn read_resource(reader: &mut Reader, node: &Node, path: &str) -> Option<MetricSource> {
+    let before = reader.problems().len();
     let mut fields = reader.fields(node, path)?;
     let name: Option<At<String>> = required(&mut fields, reader, "name");
     let container: Option<String> =
@@ -189,6 +190,8 @@ fn read_resource(reader: &mut Reader, node: &Node, path: &str) -> Option<MetricS
         ("AverageValue", _, Some(value)) => {
             ResourceTarget::AverageValue(positive_milli(value, reader.problems())?)
         }
+        // What cannot be read is missing, and has been said.
+        _ if reader.problems().len() > before => return None,
         (kind, ..) => {
             let message = format!(
                 "{target_path}: expected type Utilization with averageUtilization, or AverageValue with averageValue, found {kind:?}"
@@ -250,6 +253,10 @@ fn read_external(reader: &mut Reader, node: &Node, path: &str) -> Option<MetricS
     let target = read_target_of(&mut fields, reader);
     fields.finish(reader);
     let (metric, (target, target_path)) = (metric?, target?);
+    if target.value.is_some() && target.average_value.is_some() {
+        let message = format!("{target_path}: value and averageValue exclude each other");
+        reader.problems().error(&node.place, message);
+    }
     Some(MetricSource::External { metric, target: target.value_target(&target_path, reader, node)? })
 }
 
