@@ -1,6 +1,6 @@
 //! The decisions of a run that changed something, as lines for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use scaletwin_core::control::{Action, Aspect, Cause, Reason};
 use scaletwin_core::record::DecisionLine;
@@ -75,9 +75,10 @@ impl Scaling {
             let changes: Vec<&Action> =
                 decision.actions.iter().filter(|action| self.changes(action)).collect();
             self.acted += u64::from(!changes.is_empty());
-            for reason in decision.reasons.iter().filter(|reason| reason.code.starts_with("Failed")) {
-                *self.failures.entry((decision.controller.to_string(), reason.code.clone())).or_default() +=
-                    1;
+            // One failure can be the reason for another, by the same code.
+            let failed = decision.reasons.iter().map(|reason| &reason.code);
+            for code in failed.filter(|code| code.starts_with("Failed")).collect::<BTreeSet<_>>() {
+                *self.failures.entry((decision.controller.to_string(), code.clone())).or_default() += 1;
             }
             if !changes.is_empty() && self.acts.len() < self.shown.max(KEPT) {
                 self.acts.push(act(&decision, &changes));

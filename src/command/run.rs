@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Write summary, timeline, decisions, a page with charts, settings and inputs there
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write every request to requests.csv, too
+    /// Write every request to requests.csv, too; of a run that is resumed, those that end after the snapshot
     #[arg(long, requires = "out")]
     requests: bool,
     /// Find out what a replica of each deployment can serve, and how well the replicas followed demand
@@ -149,10 +149,20 @@ fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
     let seed = seed.unwrap_or(scenario.settings().seed);
     let (mut run, from) = match &snapshot {
         Some(snapshot) => {
-            let run = scenario.resume(snapshot).map_err(|error| Failure::of("cannot resume", &error))?;
+            let run = scenario.resume(snapshot).map_err(|error| cannot_resume(args, &error))?;
+            if args.requests {
+                tell(&format!(
+                    "requests.csv has the requests that end after {}, the snapshot's instant",
+                    snapshot.at
+                ));
+            }
             (run, snapshot.at)
         }
-        None => (start(scenario, seed)?, Time::ZERO),
+        None => {
+            let run = start(scenario, seed)?;
+            tell_silent(&run);
+            (run, Time::ZERO)
+        }
     };
     let progress = if args.quiet { Progress::none() } else { Progress::of_run(scenario.settings()) };
     let mut driven = Driven { folder: None, scaling: Scaling::showing(args.decisions), at: from };
@@ -181,6 +191,18 @@ fn one(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
         tell(&timing);
     }
     require(args, &record)
+}
+
+/// Why a snapshot does not go on. Without a scenario it is the quickstart that it would have to be of.
+fn cannot_resume(args: &Args, error: &dyn std::error::Error) -> Failure {
+    match (&args.scenario, &args.resume) {
+        (None, Some(snapshot)) => Failure::Other(format!(
+            "cannot resume: {error}; here it would go on with the quickstart\n  \
+             = hint: name the scenario that it was taken of: scaletwin run SCENARIO --resume {}",
+            snapshot.display()
+        )),
+        _ => Failure::of("cannot resume", error),
+    }
 }
 
 /// Whether all objectives are met, where that was asked.
@@ -234,6 +256,11 @@ fn several(args: &Args, scenario: &Scenario) -> Result<bool, Failure> {
 fn replication(args: &Args, scenario: &Scenario, seed: u64) -> Result<(Summary, bool), Failure> {
     let timer = Timer::start();
     let mut run = start(scenario, Seed(seed))?;
+    // Each replication reads the same traces.
+    let is_first = args.seed.unwrap_or(scenario.settings().seed.0) == seed;
+    if is_first {
+        tell_silent(&run);
+    }
     let mut driven = Driven { folder: None, scaling: Scaling::default(), at: Time::ZERO };
     if let Some(out) = &args.out {
         let out = out.join(format!("seed-{seed}"));
@@ -243,8 +270,7 @@ fn replication(args: &Args, scenario: &Scenario, seed: u64) -> Result<(Summary, 
         }
     }
     driven.drive(&mut run, &Progress::none())?;
-    // Each replication reads the same traces.
-    if args.seed.unwrap_or(scenario.settings().seed.0) == seed {
+    if is_first {
         tell_left_out(&run);
     }
     let record = driven.close(run)?;
@@ -259,6 +285,15 @@ fn replication(args: &Args, scenario: &Scenario, seed: u64) -> Result<(Summary, 
 fn tell_left_out(run: &Run) {
     for (stream, left_out) in run.left_out() {
         tell(&format!("traffic {stream}: left out: {left_out}"));
+    }
+}
+
+/// Names the traffic of which nothing is going to arrive: also with `--quiet`, because it is most likely a mistake.
+fn tell_silent(run: &Run) {
+    for stream in run.silent() {
+        tell(&format!(
+            "warning: no request of traffic {stream} arrives: none lies within its slice, its time and the run's"
+        ));
     }
 }
 

@@ -225,6 +225,20 @@ fn a_metric_without_a_signal_prints_the_stanza_to_add() {
     refused("traffic:", &policy, &["queue_depth", "signals"]);
 }
 
+/// The crowd comes after the end of the run, and the slice lies behind the end of the trace.
+#[test]
+fn traffic_that_never_arrives_is_named() {
+    let users = "  - {name: users, requests: 500, arrivals: {poisson: {rate: 8/s}}}\n";
+    let crowd = "  - {name: crowd, from: 2h, arrivals: {poisson: {rate: 8/s}}}\n";
+    let sliced = "  - {name: sliced, trace: {format: csv, path: t.csv, slice: {from: 1m}}}\n";
+    let text = SMALL.replacen(users, &[users, crowd, sliced].concat(), 1) + "duration: 1h\n";
+    let folder = Folder::with(&[("s.yaml", text.as_bytes()), ("t.csv", b"arrival_seconds\n1\n2\n")]);
+    let done = folder.run(&["run", "s.yaml", "-q"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let named: Vec<&str> = done.err.lines().filter_map(|line| line.split(' ').nth(5)).collect();
+    assert_eq!(named, ["crowd", "sliced"], "{}", done.err);
+}
+
 #[test]
 fn a_wrong_query_is_one_mistake() {
     let hpa =
@@ -251,6 +265,8 @@ fn an_empty_selector_of_a_metric_is_none() {
     assert_eq!(done.code, 0, "{}", done.err);
     let done = run(&manifest.replace("[]", "[{key: a, operator: Exists}]"));
     assert!(done.err.contains("selector.matchExpressions is not modelled"), "{}", done.err);
+    let done = run(&manifest.replace("averageValue: 1", "averageValue: 1, value: 2"));
+    assert!(done.err.contains("value and averageValue exclude each other"), "{}", done.err);
 }
 
 #[test]
@@ -403,6 +419,12 @@ fn a_snapshot_of_another_scenario_is_refused() {
     ]);
     assert_eq!(other.code, 2, "{}", other.out);
     assert!(other.err.contains("small"), "{}", other.err);
+    let nameless = folder.run(&["run", "-q", "--resume", "x.json"]);
+    assert!(
+        nameless.code == 2 && nameless.err.contains("name the scenario that it was taken of"),
+        "{}",
+        nameless.err
+    );
     let broken = folder.run(&["run", "s.yaml", "-q", "--resume", "no.json"]);
     assert_eq!(broken.code, 2, "{}", broken.out);
     let text = folder.text("x.json");
