@@ -56,7 +56,7 @@ fn keys(entry: &Entry) -> String {
     if let Some((example, coverage)) = examples::manifest(entry.kind) {
         text += &format!("\nOr by manifest: with a file such as\n\n{}", indented(example));
         text += "\nWhat becomes of its fields; any other is an error, unless waive: names it:\n\n";
-        for (path, coverage) in coverage {
+        for (path, coverage) in coverage.fields {
             text += &format!("  {:<16} {path}\n", coverage.name());
         }
     }

@@ -15,7 +15,7 @@ services:
     deployments:
       - {{name: main, model: llama-3.1-8b, engine: {{kind: continuous-batching}}, replica: {{gpus: 1, cpu: 2, memory: 8Gi}}}}
 traffic: [{{name: all, arrivals: {{constant: {{rate: 1/s}}}}, prompt_tokens: 100, output_tokens: 10}}]
-signals: {{s0-external-push: {{series: interceptor_pending_request_count}}}}
+signals: {{s0-external-push: {{series: interceptor_pending_request_count}}, kv_cache_usage_perc: {{series: vllm:kv_cache_usage_perc, per: pod}}}}
 policy: {{controllers: [{{{controller}, manifest: m.yaml}}]}}
 "
     );
@@ -163,4 +163,36 @@ spec: {model: {uri: hf://a/b}, replicas: 2, router: {route: {}}}
     refused("kind: kserve, target: web", &split, &["spec.prefill is not modelled", "waive: [spec.prefill]"]);
     let ray = "applications: [{name: a, import_path: a:b, deployments: [{name: main, num_replicas: 3}]}]\n";
     refused("kind: ray-serve, target: web", ray, &["autoscaling_config", "{kind: static, replicas:"]);
+}
+
+const AIBRIX: &str = "apiVersion: autoscaling.aibrix.ai/v1alpha1
+kind: PodAutoscaler
+metadata:
+  annotations: {autoscaling.aibrix.ai/scale-up-tolerance: \"0.1\", kpa.autoscaling.aibrix.ai/scale-down-delay: 3m}
+  name: web
+spec:
+  scalingStrategy: KPA
+  minReplicas: 1
+  maxReplicas: 3
+  metricsSources:
+  - {metricSourceType: pod, protocolType: http, port: \"8000\", path: metrics, targetMetric: kv_cache_usage_perc, targetValue: \"0.5\"}
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: main}
+status: {actualScale: 1, desiredScale: 1}
+";
+
+/// What samples of older versions still write is read by nobody, and the run goes on with a warning.
+#[test]
+fn pod_autoscalers_of_aibrix_are_honoured_or_named() {
+    honoured("kind: aibrix, target: web", AIBRIX);
+    let (code, err) =
+        run("kind: aibrix, target: web", &AIBRIX.replace("scale-up-tolerance", "up-fluctuation-tolerance"));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("write autoscaling.aibrix.ai/scale-up-tolerance"), "{err}");
+    let resource = AIBRIX.replace("metricSourceType: pod", "metricSourceType: resource");
+    refused("kind: aibrix, target: web", &resource, &["m.yaml:11:", "\"resource\" is not modelled"]);
+    refused(
+        "kind: aibrix, target: web, strategy: APA",
+        AIBRIX,
+        &["this key and manifest: exclude each other"],
+    );
 }

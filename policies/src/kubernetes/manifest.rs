@@ -31,15 +31,21 @@ impl Coverage {
     }
 }
 
-/// What became of each field, by path.
-pub type FieldCoverage = Vec<(String, Coverage)>;
+/// What became of the fields of a manifest that can be read.
+#[derive(Debug, Default)]
+pub struct FieldCoverage {
+    /// Each field by its path.
+    pub fields: Vec<(String, Coverage)>,
+    /// What is to be said of it nevertheless.
+    pub warnings: Problems,
+}
 
 /// The waivers of a manifest and what has been found in it so far.
 #[derive(Debug, Default)]
 pub struct Reader {
     waived: BTreeSet<String>,
     used: BTreeSet<String>,
-    coverage: FieldCoverage,
+    coverage: Vec<(String, Coverage)>,
     problems: Problems,
 }
 
@@ -82,7 +88,7 @@ impl Reader {
             self.problems.push(problem.hint("remove it, so that it cannot hide another field later"));
         }
         let value = self.problems.none_or(value)?;
-        Ok((value, self.coverage))
+        Ok((value, FieldCoverage { fields: self.coverage, warnings: self.problems }))
     }
 }
 
@@ -201,7 +207,7 @@ pub fn required<T: Read>(fields: &mut Fields<'_>, reader: &mut Reader, key: &'st
 
 /// An object that is not the one expected, or of another version.
 #[must_use]
-pub(in crate::kubernetes) fn unexpected(node: &Node, expected: &str, kind: &str, version: &str) -> Problem {
+pub(crate) fn unexpected(node: &Node, expected: &str, kind: &str, version: &str) -> Problem {
     let message = format!("expected {expected}, found {kind:?} of {version:?}");
     let problem = Problem::error(&node.place, message);
     if expected.contains(kind) && !kind.is_empty() {
@@ -211,7 +217,7 @@ pub(in crate::kubernetes) fn unexpected(node: &Node, expected: &str, kind: &str,
 }
 
 /// The version and the `spec` of an object of `kind`, of which metadata and status have no effect. `None` when a problem was pushed.
-pub(in crate::kubernetes) fn spec_of<'a>(
+pub(crate) fn spec_of<'a>(
     reader: &mut Reader,
     node: &'a Node,
     kind: &str,
@@ -235,7 +241,7 @@ pub(in crate::kubernetes) fn spec_of<'a>(
 }
 
 /// A reference to what is scaled, at `path`.
-pub(in crate::kubernetes) fn read_target(reader: &mut Reader, node: &Node, path: &str) -> Option<ObjectName> {
+pub(crate) fn read_target(reader: &mut Reader, node: &Node, path: &str) -> Option<ObjectName> {
     let mut fields = reader.fields(node, path)?;
     fields.without_effect(reader, &["apiVersion"]);
     let kind = required(&mut fields, reader, "kind");

@@ -5,6 +5,7 @@ use scaletwin_core::input::parse;
 use crate::kubernetes::hpa::spec::ControllerSettings;
 use crate::kubernetes::manifest::FieldCoverage;
 use crate::kubernetes::{hpa, keda, knative, kserve, vpa};
+use crate::serving::aibrix;
 
 /// An example of each policy by our own keys, by its kind.
 const KEYS: [(&str, &str); 14] = [
@@ -227,6 +228,30 @@ spec:
         controlledValues: RequestsOnly
 ";
 
+const AIBRIX: &str = "apiVersion: autoscaling.aibrix.ai/v1alpha1
+kind: PodAutoscaler
+metadata:
+  name: chat
+  annotations:
+    autoscaling.aibrix.ai/max-scale-up-rate: \"2\"
+    autoscaling.aibrix.ai/max-scale-down-rate: \"2\"
+    autoscaling.aibrix.ai/scale-up-tolerance: \"0.1\"
+    autoscaling.aibrix.ai/scale-down-tolerance: \"0.2\"
+    autoscaling.aibrix.ai/scale-down-cooldown-window: 5m
+spec:
+  scalingStrategy: APA
+  minReplicas: 1
+  maxReplicas: 8
+  metricsSources:
+    - metricSourceType: pod
+      protocolType: http
+      port: \"8000\"
+      path: metrics
+      targetMetric: kv_cache_usage_perc
+      targetValue: \"0.5\"
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: chat}
+";
+
 /// The example of a policy by our own keys, if there is one.
 #[must_use]
 pub fn keys(kind: &str) -> Option<&'static str> {
@@ -262,6 +287,10 @@ pub fn manifest(kind: &str) -> Option<(&'static str, FieldCoverage)> {
             let read = kserve::manifest::read(&read(KSERVE), &[], installed);
             Some((KSERVE, read.expect("an example is complete").1))
         }
+        "aibrix" => {
+            let read = aibrix::manifest::read(&read(AIBRIX), &[]);
+            Some((AIBRIX, read.expect("an example is complete").1))
+        }
         "vpa" => {
             let read = vpa::manifest::read(&read(VPA), &[], "main");
             Some((VPA, read.expect("an example is complete").1))
@@ -284,8 +313,8 @@ mod tests {
             let node = parse("example.yaml", text).expect("YAML");
             assert!(PolicySpec::read(&node, &mut problems).is_some(), "{kind}: {problems}");
         }
-        for (kind, fields) in [("hpa", 20), ("keda", 20), ("kserve", 20), ("vpa", 15)] {
-            assert!(manifest(kind).is_some_and(|(_, coverage)| coverage.len() > fields), "{kind}");
+        for (kind, fields) in [("hpa", 20), ("keda", 20), ("kserve", 20), ("vpa", 15), ("aibrix", 15)] {
+            assert!(manifest(kind).is_some_and(|(_, coverage)| coverage.fields.len() > fields), "{kind}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! order of the controller. KPA shares its name with Knative's, not its rules.
 
 pub mod algorithm;
+pub mod manifest;
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,13 @@ use scaletwin_core::control::{
     Action, Aspect, Decision, MetricQuery, Missing, Needs, Observation, Policy, Reason, Schedule, Scope,
     State, StateMismatch, TargetName, TargetView,
 };
-use scaletwin_core::input::{At, Count, NonNegative, Period, Positive};
+use scaletwin_core::input::{At, Count, NonNegative, Period, Positive, Problem, Problems};
 use scaletwin_core::units::exact::Exact;
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::pods;
+use crate::kubernetes::manifest::refuse_beside;
 use algorithm::{Averages, Limits};
 
 scaletwin_core::names! {
@@ -35,16 +37,20 @@ scaletwin_core::keys! {
     pub struct AibrixSpec {
         /// The scale target, `service/deployment`; the service alone where it has one deployment.
         pub target: At<String>,
+        /// A file with the manifest of a PodAutoscaler. Our own keys below are not used then, but for period and offset.
+        pub manifest: Option<At<String>> = None,
+        /// Fields of the manifest that would matter and are not modelled, by path: the run goes on without them.
+        pub waive: Vec<String> = Vec::new(),
         /// `scalingStrategy`.
-        pub strategy: Strategy,
+        pub strategy: Option<At<Strategy>> = None,
         /// `targetMetric`: the metric of each pod, bound under `signals` per pod.
-        pub metric: At<String>,
+        pub metric: Option<At<String>> = None,
         /// `targetValue`: the value of a pod that is aimed at.
-        pub target_value: Positive,
+        pub target_value: Option<At<Positive>> = None,
         /// `minReplicas`. Default: 1.
         pub min_replicas: Option<At<u16>> = None,
         /// `maxReplicas`.
-        pub max_replicas: Count,
+        pub max_replicas: Option<At<Count>> = None,
         /// From one look to the next.
         pub period: Period = Period(Span::from_secs(10)),
         /// The first look, after the start of the run. Default: drawn from the seed, below the period.
@@ -53,9 +59,9 @@ scaletwin_core::keys! {
         pub max_scale_up_rate: Positive = Positive(2.0),
         /// `max-scale-down-rate`: at most so many times fewer in one step.
         pub max_scale_down_rate: Positive = Positive(2.0),
-        /// `up-fluctuation-tolerance`: a fraction.
+        /// `scale-up-tolerance`: a fraction.
         pub up_tolerance: NonNegative = NonNegative(0.1),
-        /// `down-fluctuation-tolerance`: a fraction.
+        /// `scale-down-tolerance`: a fraction.
         pub down_tolerance: NonNegative = NonNegative(0.1),
         /// `panic-threshold`, of KPA: how far the short average may be above the long one, a ratio.
         pub panic_threshold: Positive = Positive(2.0),
@@ -97,26 +103,70 @@ pub struct AibrixSettings {
     pub scale_down_cooldown: Span,
 }
 
-impl From<&AibrixSpec> for AibrixSettings {
-    fn from(spec: &AibrixSpec) -> AibrixSettings {
+impl AibrixSettings {
+    /// AIBrix's defaults for this strategy, metric and target; at least and at most one replica.
+    #[must_use]
+    pub fn of(strategy: Strategy, metric: String, target_value: f64) -> AibrixSettings {
         AibrixSettings {
-            strategy: spec.strategy,
-            metric: spec.metric.value.clone(),
-            target_value: spec.target_value.0,
-            min_replicas: spec.min_replicas.as_ref().map_or(1, |min| i32::from(min.value)),
-            max_replicas: i32::try_from(spec.max_replicas.0).unwrap_or(i32::MAX),
-            limits: Limits {
-                max_scale_up_rate: spec.max_scale_up_rate.0,
-                max_scale_down_rate: spec.max_scale_down_rate.0,
-                up_tolerance: spec.up_tolerance.0,
-                down_tolerance: spec.down_tolerance.0,
-            },
-            panic_threshold: spec.panic_threshold.0,
-            stable_window: spec.stable_window.0,
-            panic_window: spec.panic_window.0,
-            scale_up_cooldown: spec.scale_up_cooldown,
-            scale_down_cooldown: spec.scale_down_cooldown,
+            strategy,
+            metric,
+            target_value,
+            min_replicas: 1,
+            max_replicas: 1,
+            limits: Limits::default(),
+            panic_threshold: 2.0,
+            stable_window: Span::from_secs(180),
+            panic_window: Span::from_secs(60),
+            scale_up_cooldown: Span::ZERO,
+            scale_down_cooldown: Span::from_secs(300),
         }
+    }
+}
+
+impl AibrixSpec {
+    /// The settings by our own keys. `None` when a problem was pushed: a key that has to be there without a manifest is missing.
+    #[must_use]
+    pub fn settings(&self, problems: &mut Problems) -> Option<AibrixSettings> {
+        let (strategy, metric) = (self.strategy.as_ref(), self.metric.as_ref());
+        let (target_value, max_replicas) = (self.target_value.as_ref(), self.max_replicas.as_ref());
+        let needed = [
+            ("strategy", strategy.is_some()),
+            ("metric", metric.is_some()),
+            ("target_value", target_value.is_some()),
+            ("max_replicas", max_replicas.is_some()),
+        ];
+        for (key, _) in needed.iter().filter(|(_, is_there)| !is_there) {
+            let problem = Problem::error(&self.target.place, format!("the key {key:?} is missing"));
+            problems.push(problem.hint("or name a file with manifest:"));
+        }
+        Some(AibrixSettings {
+            min_replicas: self.min_replicas.as_ref().map_or(1, |min| i32::from(min.value)),
+            max_replicas: i32::try_from(max_replicas?.value.0).unwrap_or(i32::MAX),
+            limits: Limits {
+                max_scale_up_rate: self.max_scale_up_rate.0,
+                max_scale_down_rate: self.max_scale_down_rate.0,
+                up_tolerance: self.up_tolerance.0,
+                down_tolerance: self.down_tolerance.0,
+            },
+            panic_threshold: self.panic_threshold.0,
+            stable_window: self.stable_window.0,
+            panic_window: self.panic_window.0,
+            scale_up_cooldown: self.scale_up_cooldown,
+            scale_down_cooldown: self.scale_down_cooldown,
+            ..AibrixSettings::of(strategy?.value, metric?.value.clone(), target_value?.value.0)
+        })
+    }
+
+    /// Refuses our own keys beside a manifest.
+    pub fn refuse_own_keys(&self, problems: &mut Problems) {
+        let own = [
+            self.strategy.as_ref().map(|at| &at.place),
+            self.metric.as_ref().map(|at| &at.place),
+            self.target_value.as_ref().map(|at| &at.place),
+            self.min_replicas.as_ref().map(|at| &at.place),
+            self.max_replicas.as_ref().map(|at| &at.place),
+        ];
+        refuse_beside(own, problems);
     }
 }
 

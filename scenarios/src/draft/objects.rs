@@ -149,7 +149,9 @@ impl<'a> Objects<'a> {
 /// What to do about a kind by hand.
 fn hint(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "PodAutoscaler" => "write a service for it, and {kind: knative} or {kind: aibrix}",
+        "PodAutoscaler" => {
+            "write a service for it, and {kind: aibrix, manifest: …} if it is AIBrix's, {kind: knative} if it is Knative's"
+        }
         "InferenceService" | "LLMInferenceService" => {
             "write a service for it, and {kind: kserve, manifest: …}"
         }

@@ -74,14 +74,9 @@ fn read_object(reader: &mut Reader, node: &Node, controller: &ControllerSettings
 }
 
 /// Reads one node at a path.
-pub(in crate::kubernetes) type ReadOne<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
+pub(crate) type ReadOne<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
 
-pub(in crate::kubernetes) fn read_list<T>(
-    reader: &mut Reader,
-    node: &Node,
-    path: &str,
-    read: ReadOne<T>,
-) -> Vec<T> {
+pub(crate) fn read_list<T>(reader: &mut Reader, node: &Node, path: &str, read: ReadOne<T>) -> Vec<T> {
     let Value::List(nodes) = &node.value else {
         reader.problems().error(&node.place, format!("{path}: expected a list, found {}", node.kind()));
         return Vec::new();

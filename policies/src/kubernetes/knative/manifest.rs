@@ -355,8 +355,8 @@ spec:
         let path = "spec.template.metadata.annotations.autoscaling.knative.dev/new-thing".to_owned();
         let annotations = "autoscaling.knative.dev/new-thing: '1', example.com/team: a";
         let (_, fields) = settings(&service(annotations, ""), std::slice::from_ref(&path)).unwrap();
-        assert!(fields.contains(&(path, Coverage::Waived)));
-        let without = |path: &str| fields.contains(&(path.to_owned(), Coverage::WithoutEffect));
+        assert!(fields.fields.contains(&(path, Coverage::Waived)));
+        let without = |path: &str| fields.fields.contains(&(path.to_owned(), Coverage::WithoutEffect));
         assert!(without("spec.template.metadata.annotations.example.com/team"));
         assert!(without("spec.template.spec.containers"));
     }

@@ -58,7 +58,8 @@ pub(super) fn manifest_of<T>(
         problems.push(problem.hint("render it first, such as with helm template"));
     }
     match read {
-        Ok((value, fields)) => {
+        Ok((value, FieldCoverage { fields, warnings })) => {
+            problems.extend(warnings);
             let fields = fields.into_iter().filter(|(_, coverage)| *coverage == Coverage::Waived);
             waived.extend(fields.map(|(field, _)| format!("{}: {field}", path.value)));
             Some(value)

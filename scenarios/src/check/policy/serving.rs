@@ -2,14 +2,15 @@
 
 use scaletwin_core::control::{MetricName, TargetName};
 use scaletwin_core::input::{At, Place, Problem, Problems};
-use scaletwin_policies::serving::aibrix::{AibrixSettings, AibrixSpec};
+use scaletwin_policies::serving::aibrix::{AibrixSpec, manifest};
 use scaletwin_policies::serving::dynamo::{self, DynamoSettings, DynamoSpec};
 use scaletwin_policies::serving::wva::saturation::Thresholds;
 use scaletwin_policies::serving::wva::tokens::Capacities;
 use scaletwin_policies::serving::wva::{self, Analyzer, Metrics, VariantSettings, WvaSettings, WvaSpec};
 use scaletwin_sim::world::settings::{DeploymentModel, EngineSettings};
 
-use super::hpa::check_bound;
+use super::hpa::{check_bound, check_named};
+use super::manifests::{Written, of_target};
 use super::{CheckedController, Checking, Kind, Seen, target};
 
 pub(super) fn wva(
@@ -139,21 +140,31 @@ pub(super) fn dynamo(
     })
 }
 
-pub(super) fn aibrix(
-    spec: &AibrixSpec,
-    Checking { place, seen, problems, .. }: Checking<'_>,
-) -> Option<CheckedController> {
-    let before = problems.len();
-    bound(Some(&spec.metric), "", place, seen, problems);
-    let settings = AibrixSettings::from(spec);
+pub(super) fn aibrix(spec: &AibrixSpec, mut cx: Checking<'_>) -> Option<CheckedController> {
+    let seen = cx.seen;
+    let read = cx.read(
+        Written { manifest: &spec.manifest, waive: &spec.waive },
+        |problems| spec.refuse_own_keys(problems),
+        |documents, place| {
+            let node = of_target(documents, "PodAutoscaler", &spec.target, seen, place)?;
+            let (read, fields) = manifest::read(node, &spec.waive)?;
+            Ok(((read.settings, Some(read.target)), fields))
+        },
+        |problems| Some((spec.settings(problems)?, None)),
+    );
+    let Checking { place, problems, .. } = cx;
+    let target = target(&spec.target, seen, problems)?;
+    let (settings, named) = read?;
+    check_named(named.as_ref(), &target, &spec.target.place, problems);
+    let metric = spec.metric.as_ref().map_or(place, |at| &at.place);
+    bound(Some(&At { value: settings.metric.clone(), place: metric.clone() }), "", place, seen, problems);
     if settings.min_replicas > settings.max_replicas {
         problems.error(place, "min_replicas is above max_replicas");
     }
     if settings.panic_window > settings.stable_window {
         problems.error(place, "panic_window is longer than stable_window");
     }
-    let target = target(&spec.target, seen, problems)?;
-    (problems.len() == before).then(|| CheckedController {
+    Some(CheckedController {
         name: format!("aibrix/{target}"),
         place: place.clone(),
         period: spec.period.0,
