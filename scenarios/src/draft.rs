@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use scaletwin_core::input::Severity;
+use scaletwin_core::units::Time;
 
 use crate::Scenario;
 use controllers::{Drafted, Signals};
@@ -26,6 +27,9 @@ use objects::{Object, Objects};
 use page::{Line, guessed, plain};
 use pools::Pool;
 use servers::{Care, Server};
+
+/// How far a draft is tried: half an hour.
+const TRIAL: Time = Time::from_nanos(1_800_000_000_000);
 
 /// A file with manifests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,7 +215,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Whether ten seconds come to their end. A fleet of thousands would take minutes, and is taken at its word.
+    /// Whether the requests of ten seconds come to their end, or go on for half an hour without a fault: where controllers act
+    /// and nothing ever begins, a run waits for days. A fleet of thousands would take minutes, and is taken at its word.
     fn tried(&self) -> Result<(), String> {
         if self.servers.iter().map(Server::replicas_at_start).sum::<u64>() > 1_000 {
             return self.checked(&self.page("", &[]));
@@ -219,8 +224,8 @@ impl<'a> Parts<'a> {
         let changes = ["warm_up=0s".to_owned(), "duration=10s".to_owned()];
         let scenario = self.scenario(&self.page("", &[]), &changes)?;
         let failed = |error: &dyn std::error::Error| plain(&error.to_string());
-        let run = scenario.start(scenario.settings().seed).map_err(|error| failed(&error))?;
-        run.finish().map(drop).map_err(|error| failed(&error))
+        let mut run = scenario.start(scenario.settings().seed).map_err(|error| failed(&error))?;
+        run.run_until(TRIAL).map(drop).map_err(|error| failed(&error))
     }
 
     /// Whether a scenario of these parts passes the check; else the first thing that is wrong with it.
