@@ -27,9 +27,14 @@ pub struct Group {
     members: Vec<Vec<(u64, Key)>>,
     /// How many are watched.
     watched: u32,
-    /// (clock of the last useful step, ticket, member); those that left are passed over.
-    finishing: BinaryHeap<Reverse<(u64, u64, Key)>>,
+    /// Members whose answers end when the token of their last step comes back.
+    ending: Ends,
+    /// Members that get no token more than they need: they leave once their last step is scheduled.
+    leaving: Ends,
 }
+
+/// (clock of the last step that the answer needs, ticket, member); those that left the group are passed over.
+type Ends = BinaryHeap<Reverse<(u64, u64, Key)>>;
 
 impl Group {
     /// An empty group, of which members can be watched or not.
@@ -43,7 +48,8 @@ impl Group {
             remainders: vec![0; block_size as usize],
             members: vec![Vec::new(); if may_watch { block_size as usize } else { 0 }],
             watched: 0,
-            finishing: BinaryHeap::new(),
+            ending: Ends::new(),
+            leaving: Ends::new(),
         }
     }
 
@@ -100,8 +106,9 @@ impl Group {
         self.watched
     }
 
-    /// Takes a sequence in, from the next step on; `watch`: its blocks have to be looked at one by one.
-    pub fn join(&mut self, key: Key, sequence: &mut Sequence, watch: bool) {
+    /// Takes a sequence in, from the next step on; `watch`: its blocks have to be looked at one by one; `leaves`: it gets
+    /// no token after the one that its answer ends with, even while that is on its way.
+    pub fn join(&mut self, key: Key, sequence: &mut Sequence, watch: bool, leaves: bool) {
         sequence.steady = true;
         sequence.steady_since = self.clock;
         sequence.offset = i64::from(sequence.computed) - self.now();
@@ -114,7 +121,8 @@ impl Group {
             members.insert(place, (sequence.ticket, key));
             self.watched += 1;
         }
-        self.finishing.push(Reverse((self.last_step(sequence), sequence.ticket, key)));
+        let ends = if leaves { &mut self.leaving } else { &mut self.ending };
+        ends.push(Reverse((last_step(sequence), sequence.ticket, key)));
     }
 
     /// Lets a member go; what it knows only through the group, the caller has to write down.
@@ -131,36 +139,33 @@ impl Group {
         }
     }
 
-    /// The clock of the last step that a member's answer needs.
-    fn last_step(&self, sequence: &Sequence) -> u64 {
-        u64::try_from(i64::from(sequence.last_useful()) - sequence.offset).expect("members have steps to go")
+    /// The clock of the next step that brings the end of an answer.
+    pub fn next_end(&mut self, sequences: &Sequences) -> Option<u64> {
+        next_of(&mut self.ending, sequences)
     }
 
-    /// The clock of the next last step of any member.
-    pub fn next_finish(&mut self, sequences: &Sequences) -> Option<u64> {
-        while let Some(Reverse((at, _, key))) = self.finishing.peek() {
-            let there = sequences.get(*key).is_some_and(|s| s.steady && self.last_step(s) == *at);
-            if there {
-                return Some(*at);
-            }
-            self.finishing.pop();
-        }
-        None
+    /// The clock of the next step after which a member leaves.
+    pub fn next_leave(&mut self, sequences: &Sequences) -> Option<u64> {
+        next_of(&mut self.leaving, sequences)
     }
 
-    /// Whether the last step of anybody who ever was a member and is not passed over yet is one up to `clock`.
+    /// Takes the next of the members whose answers end with the step of `clock`, in the order of their tickets.
+    #[inline]
+    pub fn take_ending(&mut self, clock: u64, sequences: &Sequences) -> Option<Key> {
+        take_of(&mut self.ending, clock, sequences)
+    }
+
+    /// Takes the next of the members that leave after the step of `clock`, in the order of their tickets.
+    #[inline]
+    pub fn take_leaving(&mut self, clock: u64, sequences: &Sequences) -> Option<Key> {
+        take_of(&mut self.leaving, clock, sequences)
+    }
+
+    /// Whether the answer of anybody who ever was a member and is not passed over yet ends with a step up to `clock`.
     #[must_use]
     #[inline]
-    pub fn may_finish_by(&self, clock: u64) -> bool {
-        self.finishing.peek().is_some_and(|Reverse((at, ..))| *at <= clock)
-    }
-
-    /// Takes the next of the members whose last step is that of `clock`, in the order of their tickets.
-    pub fn take_finishing(&mut self, clock: u64, sequences: &Sequences) -> Option<Key> {
-        if !self.may_finish_by(clock) || self.next_finish(sequences) != Some(clock) {
-            return None;
-        }
-        self.finishing.pop().map(|Reverse((_, _, key))| key)
+    pub fn may_end_by(&self, clock: u64) -> bool {
+        is_due(&self.ending, clock)
     }
 
     /// How many members need a block in the step `ahead` steps after the next one.
@@ -244,6 +249,36 @@ impl Group {
         }
         most.min(rounds * size + steps)
     }
+}
+
+/// The clock of the last step that a member's answer needs.
+fn last_step(sequence: &Sequence) -> u64 {
+    u64::try_from(i64::from(sequence.last_useful()) - sequence.offset).expect("members have steps to go")
+}
+
+#[inline]
+fn is_due(ends: &Ends, clock: u64) -> bool {
+    ends.peek().is_some_and(|Reverse((at, ..))| *at <= clock)
+}
+
+/// The clock of the next last step of a member.
+fn next_of(ends: &mut Ends, sequences: &Sequences) -> Option<u64> {
+    while let Some(Reverse((at, _, key))) = ends.peek() {
+        if sequences.get(*key).is_some_and(|s| s.steady && last_step(s) == *at) {
+            return Some(*at);
+        }
+        ends.pop();
+    }
+    None
+}
+
+/// Takes the next of the members whose last step is that of `clock`.
+#[inline]
+fn take_of(ends: &mut Ends, clock: u64, sequences: &Sequences) -> Option<Key> {
+    if !is_due(ends, clock) || next_of(ends, sequences) != Some(clock) {
+        return None;
+    }
+    ends.pop().map(|Reverse((_, _, key))| key)
 }
 
 #[cfg(test)]

@@ -411,7 +411,7 @@ impl ContinuousReplica {
         let [shape, next] = self.scheduler.coming();
         let next = Some(next).filter(|_| self.scheduler.steps_in_flight() > 1);
         let first = time.step(&shape);
-        if quiet == 0 {
+        if quiet.steps == 0 {
             return match next.filter(|_| self.scheduler.ends_silently()) {
                 Some(next) => self.plan_lead(first, time.step(&next), time),
                 None => Plan::single(first),
@@ -426,7 +426,8 @@ impl ContinuousReplica {
             }
         };
         let plan = Plan { second, increase: run.increase, ..Plan::single(first) };
-        let plan = plan.with_steps(1 + quiet.min(run.steps));
+        let plan = plan.with_steps(1 + quiet.steps.min(run.steps));
+        let next = next.filter(|_| plan.steps <= quiet.steps || quiet.then_no_end);
         let next = next.filter(|_| self.scheduler.admits_nobody());
         Plan { tail: next.map(|next| time.step(&next.after(plan.steps - 1))), ..plan }
     }
@@ -440,8 +441,9 @@ impl ContinuousReplica {
         let fourth = Femtos(third.0.saturating_add(run.increase.0));
         let lead = (Some(first), Some(second));
         let plan = Plan { lead, second: fourth, increase: run.increase, ..Plan::single(third) };
-        let plan = plan.with_steps((1 + quiet).min(run.steps));
-        Plan { tail: Some(time.step(&shape.after(plan.steps))), ..plan }
+        let plan = plan.with_steps((1 + quiet.steps).min(run.steps));
+        let silent = plan.steps <= quiet.steps || quiet.then_no_end;
+        Plan { tail: silent.then(|| time.step(&shape.after(plan.steps))), ..plan }
     }
 
     /// Ends everything at `now`. Gives all requests it had, in the order of their arrival, with the tokens of their answers

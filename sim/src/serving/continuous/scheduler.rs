@@ -368,9 +368,7 @@ impl Scheduler {
     /// Schedules the next step. It is in flight until [`Scheduler::update`].
     pub fn schedule(&mut self) -> &Batch {
         self.join_group();
-        if self.config.async_scheduling {
-            self.leave_ending();
-        }
+        self.leave_ending();
         let budget = self.config.max_num_batched_tokens;
         let mut batch = self.spare.take().unwrap_or_default();
         batch.clock = self.group.clock();

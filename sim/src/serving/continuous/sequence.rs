@@ -154,6 +154,12 @@ impl Sequence {
     pub fn last_useful(&self) -> u32 {
         self.prompt + self.last_output - 2
     }
+
+    /// Whether async scheduling gives it a token more than its answer needs, as it cannot know the end before.
+    #[must_use]
+    pub fn overruns(&self, max_model_len: u32) -> bool {
+        self.prompt + self.last_output < self.horizon.min(max_model_len)
+    }
 }
 
 /// A key of a sequence that no later sequence has.

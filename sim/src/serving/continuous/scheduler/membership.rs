@@ -1,6 +1,7 @@
 //! In and out of the running list and the group of steady decodes.
 
 use super::super::blocks::Blocks;
+use super::super::config::SchedulerConfig;
 use super::super::sequence::{Key, Status};
 use super::Scheduler;
 use super::batch::Entry;
@@ -11,6 +12,7 @@ impl Scheduler {
         if self.joining.is_empty() {
             return;
         }
+        let SchedulerConfig { async_scheduling, max_model_len, .. } = self.config;
         for key in self.joining.drain(..) {
             let Some(sequence) = self.sequences.get_mut(key) else { continue };
             let wants_one = sequence.length + sequence.placeholders == sequence.computed + 1;
@@ -24,19 +26,17 @@ impl Scheduler {
                     Blocks::Cached(_) => sequence.registered < sequence.shared,
                     Blocks::Identified(_) => true,
                 };
-                self.group.join(key, sequence, watch);
+                let leaves = async_scheduling && !sequence.overruns(max_model_len);
+                self.group.join(key, sequence, watch, leaves);
                 self.irregular.retain(|other| *other != key);
             }
         }
     }
 
-    /// With async scheduling, those whose last token is in flight are looked at one by one.
+    /// Those that get no token after the one in flight are looked at one by one.
     pub(super) fn leave_ending(&mut self) {
         let Some(before) = self.group.clock().checked_sub(1) else { return };
-        if !self.group.may_finish_by(before) {
-            return;
-        }
-        while let Some(key) = self.group.take_finishing(before, &self.sequences) {
+        while let Some(key) = self.group.take_leaving(before, &self.sequences) {
             self.leave_group(key);
         }
     }
@@ -67,17 +67,6 @@ impl Scheduler {
         let ticket = sequence.ticket;
         let place = self.irregular.partition_point(|other| self.sequences[*other].ticket < ticket);
         self.irregular.insert(place, key);
-    }
-
-    /// Writes down what a steady sequence knows through the group after its last step (sync scheduling).
-    pub(super) fn leave_group_finished(&mut self, key: Key) {
-        let full = self.full(&self.sequences[key], 0);
-        let sequence = &mut self.sequences[key];
-        sequence.registered = full;
-        sequence.computed = self.group.computed(sequence);
-        sequence.length = sequence.computed + 1;
-        sequence.held = sequence.computed.div_ceil(self.config.block_size);
-        self.group.leave(key, sequence);
     }
 
     /// Takes a sequence out of the running list, steady or not, its blocks still held.

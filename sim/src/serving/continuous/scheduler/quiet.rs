@@ -5,12 +5,20 @@ use scaletwin_core::model::StepShape;
 use super::batch::{Batch, Entry};
 use super::{Blocked, Scheduler};
 
+/// What the coming pairs of (update of the oldest step in flight, schedule of one more) bring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quiet {
+    /// How many bring nothing but one token to each steady decode: no first token, no end, no admission, no preemption.
+    pub steps: u64,
+    /// Whether the update after these brings no end either.
+    pub then_no_end: bool,
+}
+
 impl Scheduler {
-    /// How many pairs of (update of the oldest step in flight, schedule of one more) would bring nothing but one token
-    /// to each steady decode: no first token, no end, no admission, no preemption.
-    pub fn quiet_steps(&mut self) -> u64 {
+    /// What the coming pairs of (update of the oldest step in flight, schedule of one more) bring.
+    pub fn quiet_steps(&mut self) -> Quiet {
         if self.walk_always {
-            return 0;
+            return Quiet::default();
         }
         self.forget_gone();
         let steady = |batch: &Batch| batch.entries.is_empty() && batch.steady == self.group.len();
@@ -23,15 +31,24 @@ impl Scheduler {
         };
         let idle = self.in_flight.is_empty() || self.group.is_empty();
         if idle || !waits || !self.irregular.is_empty() || !self.joining.is_empty() {
-            return 0;
+            return Quiet::default();
         }
         let alone = self.config.prefill_schedule_interval == 1
             && self.group.len() <= self.config.max_num_batched_tokens
             && self.in_flight().next().is_some_and(steady)
             && self.in_flight().next_back().is_some_and(pure);
-        let Some(last) = self.group.next_finish(&self.sequences).filter(|_| alone) else { return 0 };
-        let until_finish = last + 1 - self.group.clock();
-        self.group.steps_within(self.blocks.free(), until_finish)
+        if alone { self.quiet_steps_after(0).unwrap_or_default() } else { Quiet::default() }
+    }
+
+    /// What the pairs bring that follow on `taken` pairs, as far as steady decodes and blocks decide; `None` if it is
+    /// those already that bring more than tokens.
+    fn quiet_steps_after(&mut self, taken: u64) -> Option<Quiet> {
+        let oldest = self.in_flight.front()?.clock;
+        let end = self.group.next_end(&self.sequences).map(|at| at - oldest);
+        let leave = self.group.next_leave(&self.sequences).map(|at| at + 1 - self.group.clock());
+        let until = end.into_iter().chain(leave).min()?;
+        let steps = self.group.steps_within(self.blocks.free(), until);
+        Some(Quiet { steps: steps.checked_sub(taken)?, then_no_end: end.is_none_or(|end| steps < end) })
     }
 
     /// Whether the end of the oldest step in flight and the schedule after it bring nothing that has to be looked at: no
@@ -48,13 +65,14 @@ impl Scheduler {
             && self.in_flight.len() > 1
             && self.in_flight.iter().all(|batch| !batch.is_empty())
             && self.admits_nobody()
+            && !self.group.may_end_by(self.in_flight[0].clock)
             && self.in_flight[0].entries.iter().all(silent)
     }
 
     /// If all that run decode steadily from the next schedule on, and nothing but that happens in it and in the one after:
-    /// the shape of the step of the first of the two, and how many [quiet steps](Scheduler::quiet_steps) follow them. To be
-    /// asked when the oldest of two steps in flight [ends silently](Scheduler::ends_silently).
-    pub fn quiet_steps_after_two(&mut self) -> Option<(StepShape, u64)> {
+    /// the shape of the step of the first of the two, and what [follows](Scheduler::quiet_steps) them. To be asked when the
+    /// oldest of two steps in flight [ends silently](Scheduler::ends_silently).
+    pub fn quiet_steps_after_two(&mut self) -> Option<(StepShape, Quiet)> {
         if !self.config.async_scheduling || self.config.prefill_schedule_interval > 1 {
             return None;
         }
@@ -65,8 +83,7 @@ impl Scheduler {
         if !all_steady || self.group.len() > self.config.max_num_batched_tokens {
             return None;
         }
-        let until_finish = self.group.next_finish(&self.sequences)? + 1 - self.group.clock();
-        let quiet = self.group.steps_within(self.blocks.free(), until_finish).checked_sub(2)?;
+        let quiet = self.quiet_steps_after(2)?;
         let (decode_sequences, decode_context) = (self.group.len(), self.group.context());
         Some((StepShape { decode_sequences, decode_context, ..StepShape::default() }, quiet))
     }

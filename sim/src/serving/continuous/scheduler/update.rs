@@ -38,7 +38,7 @@ impl Scheduler {
         let Some(mut batch) = self.in_flight.pop_front() else { return 0 };
         self.last_update = now;
         let steady = batch.steady;
-        if !batch.entries.is_empty() || !self.config.async_scheduling {
+        if !batch.entries.is_empty() || self.group.may_end_by(batch.clock) {
             self.bring_back_all(&batch, now, outputs);
         }
         batch.clear();
@@ -49,11 +49,8 @@ impl Scheduler {
     /// The tokens of a step that was not one of steady decodes alone, or after which some of these may end.
     fn bring_back_all(&mut self, batch: &Batch, now: u128, outputs: &mut Vec<Output>) {
         let mut finished = std::mem::take(&mut self.finished);
-        if !self.config.async_scheduling {
-            while let Some(key) = self.group.take_finishing(batch.clock, &self.sequences) {
-                self.leave_group_finished(key);
-                finished.push((self.sequences[key].ticket, key));
-            }
+        while let Some(key) = self.group.take_ending(batch.clock, &self.sequences) {
+            finished.push((self.sequences[key].ticket, key));
         }
         for entry in batch.entries.iter().filter(|entry| entry.samples) {
             if self.bring_back(entry.key, now, outputs) {
@@ -94,6 +91,7 @@ impl Scheduler {
     fn finish(&mut self, key: Key, outputs: &mut Vec<Output>) {
         let status = self.sequences[key].status;
         if status == Status::Running {
+            self.drop_from_flight(key);
             self.leave_running(key);
             self.release(key);
         }
