@@ -177,18 +177,13 @@ pub struct TraceReader {
     left_out_ahead: LeftOut,
     /// The row read last.
     last: Option<(RowTime, u64)>,
-    /// What was read and not given out yet; the end or a fault at most as the last.
-    ahead: VecDeque<Ahead>,
+    /// The rows that were read and not given out yet, with what had been left out before them.
+    ahead: VecDeque<(Row, LeftOut)>,
+    /// Why there are no more rows to be read: the end or a fault, after which the rest can be read.
+    after: Option<Result<(), TraceError>>,
     /// What has been left out as far as rows have been given out.
     left_out: LeftOut,
     progress: (Arc<AtomicU64>, u64),
-}
-
-/// A row that was read, the end, or a fault.
-struct Ahead {
-    row: Result<Option<Row>, Box<TraceError>>,
-    /// What had been left out before it.
-    left_out: LeftOut,
 }
 
 /// Rows read at a time: reading has the instruction cache to itself then.
@@ -226,6 +221,7 @@ impl TraceReader {
             left_out_ahead: LeftOut::default(),
             last: None,
             ahead: VecDeque::with_capacity(AT_A_TIME),
+            after: None,
             left_out: LeftOut::default(),
             progress: (Arc::default(), 0),
         })
@@ -237,23 +233,25 @@ impl TraceReader {
     /// When a row is wrong, or arrives before the one before it, and such rows are not to be left out; when there is no
     /// row at all.
     pub fn next_row(&mut self) -> Result<Option<Row>, TraceError> {
-        if self.ahead.is_empty() {
+        if self.ahead.is_empty() && self.after.is_none() {
             self.read_ahead();
         }
-        let Some(Ahead { row, left_out }) = self.ahead.pop_front() else { return Ok(None) };
-        self.left_out = left_out;
-        row.map_err(|error| *error)
+        if let Some((row, left_out)) = self.ahead.pop_front() {
+            self.left_out = left_out;
+            return Ok(Some(row));
+        }
+        self.left_out = self.left_out_ahead;
+        self.after.take().unwrap_or(Ok(())).map(|()| None)
     }
 
     /// Reads some rows, up to the end or a fault.
     #[inline(never)]
     fn read_ahead(&mut self) {
-        while self.ahead.len() < AT_A_TIME {
-            let row = self.read_row().map_err(Box::new);
-            let goes_on = matches!(row, Ok(Some(_)));
-            self.ahead.push_back(Ahead { row, left_out: self.left_out_ahead });
-            if !goes_on {
-                break;
+        while self.ahead.len() < AT_A_TIME && self.after.is_none() {
+            match self.read_row() {
+                Ok(Some(row)) => self.ahead.push_back((row, self.left_out_ahead)),
+                Ok(None) => self.after = Some(Ok(())),
+                Err(error) => self.after = Some(Err(error)),
             }
         }
     }

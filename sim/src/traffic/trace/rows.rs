@@ -121,11 +121,24 @@ pub(super) fn number<T: std::str::FromStr>(field: &[u8], offset: usize, expected
 
 /// A number of tokens, 0 included.
 pub(super) fn any_tokens(field: &[u8], offset: usize) -> Result<u32, Wrong> {
-    // Nearly all are a few digits, for which that is quicker.
-    if (1..=9).contains(&field.len()) && field.iter().all(u8::is_ascii_digit) {
-        return Ok(field.iter().fold(0, |count, digit| 10 * count + u32::from(digit - b'0')));
+    match few_digits(field) {
+        Some(count) => Ok(count),
+        None => number(field, offset, "a number of tokens"),
     }
-    number(field, offset, "a number of tokens")
+}
+
+/// A number of one to nine digits, as nearly all are, for which that is quicker.
+#[inline]
+fn few_digits(field: &[u8]) -> Option<u32> {
+    if !(1..=9).contains(&field.len()) {
+        return None;
+    }
+    field.iter().try_fold(0, |number, byte| Some(10 * number + u32::from(digit(*byte)?)))
+}
+
+#[inline]
+fn digit(byte: u8) -> Option<u8> {
+    Some(byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9)
 }
 
 pub(super) fn tokens(field: &[u8], offset: usize) -> Result<u32, Wrong> {
@@ -148,14 +161,21 @@ pub(super) fn seconds(field: &[u8], offset: usize) -> Result<Span, Wrong> {
 
 /// Seconds written with up to 6 digits, a point and up to 9 more, which is quicker than by way of a float and the same.
 fn plain_seconds(field: &[u8]) -> Option<Span> {
-    let point = field.iter().position(|byte| *byte == b'.')?;
-    let (whole, part) = (&field[..point], &field[point + 1..]);
-    let digits = |text: &[u8], most| (1..=most).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-    if !digits(whole, 6) || !digits(part, 9) {
+    if field.len() > 16 {
         return None;
     }
-    let number = |text: &[u8]| text.iter().fold(0, |sum, digit| 10 * sum + u64::from(digit - b'0'));
-    Some(Span::from_nanos(number(whole) * 1_000_000_000 + number(part) * TENS[9 - part.len()]))
+    let (mut digits, mut point) = (0u64, None);
+    for (place, byte) in field.iter().enumerate() {
+        match digit(*byte) {
+            Some(digit) => digits = 10 * digits + u64::from(digit),
+            None if *byte == b'.' && point.is_none() => point = Some(place),
+            None => return None,
+        }
+    }
+    let whole = point?;
+    let part = field.len() - whole - 1;
+    let plain = (1..=6).contains(&whole) && (1..=9).contains(&part);
+    plain.then(|| Span::from_nanos(digits * TENS[9 - part]))
 }
 
 /// Powers of ten.

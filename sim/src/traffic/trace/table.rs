@@ -256,10 +256,11 @@ impl Rows for TableRows {
             return Ok(None);
         }
         let fields = Fields::read(&self.table, &self.columns, self.bare);
-        let fields = fields.and_then(|fields| fields.row(self.prefixes));
-        let found = fields.map_err(|wrong| self.table.fault(wrong))?;
-        let line = self.table.line();
-        Ok(Some(found.map_or(Found::Failed, |row| Found::Row(Row { line, ..row }))))
+        match fields.and_then(|fields| fields.row(self.table.line(), self.prefixes)) {
+            Ok(Some(row)) => Ok(Some(Found::Row(row))),
+            Ok(None) => Ok(Some(Found::Failed)),
+            Err(wrong) => Err(self.table.fault(wrong)),
+        }
     }
 
     fn text(&self) -> Vec<u8> {
@@ -350,8 +351,8 @@ impl Fields {
         Ok(row)
     }
 
-    /// The row; `None` if the request failed.
-    fn row(self, prefixes: bool) -> Result<Option<Row>, Wrong> {
+    /// The row of line `line`; `None` if the request failed.
+    fn row(self, line: u64, prefixes: bool) -> Result<Option<Row>, Wrong> {
         if self.failed {
             return Ok(None);
         }
@@ -389,7 +390,8 @@ impl Fields {
             priority: self.priority,
             service: self.service,
             prefix: run.map(|run| [run].into()),
-            ..Row::bare(at)
+            at,
+            line,
         }))
     }
 }
