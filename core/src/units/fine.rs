@@ -101,6 +101,7 @@ impl FineTime {
 
     /// The instant `span` later.
     #[must_use]
+    #[inline]
     pub fn after(self, span: Femtos) -> FineTime {
         let (nanos, femtos) = (self.nanos + span.0 / PER_NANO, u64::from(self.femtos) + span.0 % PER_NANO);
         // Two parts of a nanosecond make one at most.
@@ -113,6 +114,7 @@ impl FineTime {
 
     /// Femtoseconds since the start of the run.
     #[must_use]
+    #[inline]
     pub fn as_femtos(self) -> u128 {
         u128::from(self.nanos) * u128::from(PER_NANO) + u128::from(self.femtos)
     }

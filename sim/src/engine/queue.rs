@@ -70,7 +70,10 @@ impl<E: Copy> EventQueue<E> {
     #[must_use]
     pub fn next_key(&self) -> Option<Key> {
         match self.heap.as_slice() {
-            [_, below @ ..] if self.vacant => below.iter().take(FAN).map(|(key, _)| *key).min(),
+            [_, below @ ..] if self.vacant => match below {
+                [a, b, c, d, ..] => Some(a.0.min(b.0).min(c.0.min(d.0))),
+                few => few.iter().map(|(key, _)| *key).min(),
+            },
             heap => heap.first().map(|(key, _)| *key),
         }
     }

@@ -98,10 +98,15 @@ impl World {
     }
 
     /// Takes in what a replica has reported.
+    #[inline]
     pub(super) fn take_happened(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        if self.happened.is_empty() {
-            return;
+        if !self.happened.is_empty() {
+            self.take_all_happened(slot, calendar);
         }
+    }
+
+    #[inline(never)]
+    fn take_all_happened(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let mut happened = std::mem::take(&mut self.happened);
         for happened in happened.drain(..) {
