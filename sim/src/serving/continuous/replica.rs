@@ -16,7 +16,7 @@ use scaletwin_core::units::{Femtos, FineTime, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::config::SchedulerConfig;
-use super::scheduler::{Output, Scheduler};
+use super::scheduler::{Output, Scheduler, Settling};
 use super::sequence::{Arriving, Key};
 use crate::serving::{Gaps, Happened};
 use plan::Plan;
@@ -197,39 +197,52 @@ impl ContinuousReplica {
     /// Takes the steps that are over by `now` and whose end nobody has to look at. What it shows of itself is then that of
     /// `now`.
     pub fn advance_to(&mut self, now: Time, happened: &mut Vec<Happened>) {
-        while let Some(plan) = self.plan.filter(|plan| !plan.is_single()) {
+        while let Some(plan) = self.plan.as_ref().filter(|plan| !plan.is_single()) {
             let Some(span) = self.boundaries.0.until(now) else { return };
             let Some(lead) = plan.lead.0 else {
                 let steps = plan.ends_within(span);
-                match plan.tail {
-                    Some(tail) if steps == plan.steps => self.take_silent(plan, tail, happened),
-                    _ => self.take_quiet(plan, steps.min(plan.steps - 1)),
+                if steps == plan.steps && plan.tail.is_some() {
+                    self.take_silent(happened);
+                } else {
+                    self.take_quiet(steps.min(plan.steps - 1));
                 }
                 return;
             };
             if lead > span {
                 return;
             }
-            self.take_lead(plan, happened);
+            self.take_lead(lead, plan.by_turns, happened);
         }
     }
 
-    /// Takes the first step of the lead of a plan.
-    fn take_lead(&mut self, plan: Plan, happened: &mut Vec<Happened>) {
-        self.pass_boundary(happened);
-        self.plan = Some(Plan { lead: (plan.lead.1, None), ..plan });
+    /// Takes the first step of the lead of the plan, which takes `step`.
+    fn take_lead(&mut self, step: Femtos, by_turns: bool, happened: &mut Vec<Happened>) {
+        if by_turns {
+            self.turn(step, happened);
+        } else {
+            self.pass_boundary(step, happened);
+        }
+        if let Some(plan) = &mut self.plan {
+            plan.lead = (plan.lead.1, None);
+        }
     }
 
-    /// Takes all steps of a plan without lead but its tail.
-    fn take_silent(&mut self, plan: Plan, tail: Femtos, happened: &mut Vec<Happened>) {
-        self.take_quiet(plan, plan.steps - 1);
-        self.pass_boundary(happened);
+    /// Takes all steps of the plan, which has no lead, but its tail.
+    fn take_silent(&mut self, happened: &mut Vec<Happened>) {
+        self.take_quiet_but_last();
+        let Some(Plan { first, tail: Some(tail), .. }) = self.plan else { return };
+        self.pass_boundary(first, happened);
         self.plan = Some(Plan::single(tail));
     }
 
-    /// The step under way ends, which nobody has to look at, and the next one is scheduled.
-    fn pass_boundary(&mut self, happened: &mut Vec<Happened>) {
-        self.end_step(happened);
+    /// Takes all steps of the plan but the last and its tail.
+    fn take_quiet_but_last(&mut self) {
+        self.take_quiet(self.plan.as_ref().map_or(0, |plan| plan.steps - 1));
+    }
+
+    /// The step under way ends after `step`, which nobody has to look at, and the next one is scheduled.
+    fn pass_boundary(&mut self, step: Femtos, happened: &mut Vec<Happened>) {
+        self.end_step(step, happened);
         let now = self.boundaries.0.ceil();
         while let Some((_, key)) = self.inbox.pop_front_if(|(came, _)| *came <= now) {
             self.scheduler.enqueue(key);
@@ -238,60 +251,51 @@ impl ContinuousReplica {
         debug_assert!(goes_on, "the step after it is in flight");
     }
 
-    fn take_quiet(&mut self, plan: Plan, steps: u64) {
-        if steps == 0 {
-            return;
-        }
-        let [shape, next] = self.scheduler.coming();
+    /// Takes `steps` quiet steps of the plan.
+    fn take_quiet(&mut self, steps: u64) {
+        let Some(plan) = self.plan.as_mut().filter(|_| steps > 0) else { return };
         let sequences = u64::from(self.scheduler.steady());
-        self.note_gaps(Gaps::one(plan.first, sequences));
+        note(&mut self.gaps, Gaps::one(plan.first, sequences));
         if steps > 1 {
             let (first, increase) = (plan.second, plan.increase);
-            self.note_gaps(Gaps { first, increase, steps: steps - 1, sequences });
+            note(&mut self.gaps, Gaps { first, increase, steps: steps - 1, sequences });
         }
         let start = self.boundaries.0;
         let before = if steps > 1 { start.after(Femtos(plan.end(steps - 1))) } else { start };
         let last = start.after(Femtos(plan.end(steps)));
         self.boundaries = (last, before);
-        self.scheduler.take_quiet_steps(steps, last.as_femtos());
-        self.work.add(&shape, 1);
+        let [first, next] = self.scheduler.take_quiet_steps(steps, last.as_femtos());
+        self.work.add(&first, 1);
         self.work.add(&next, steps - 1);
         self.work.generated_tokens += steps * sequences;
         self.published_directly = false;
-        self.plan = Some(plan.after(steps));
+        plan.pass(steps);
     }
 
     /// The event at the end of the plan: the step ends, its tokens come back. [`ContinuousReplica::begin`] is due at the
     /// same instant.
     pub fn complete(&mut self, happened: &mut Vec<Happened>) {
-        while let Some(plan) = self.plan.filter(|plan| plan.lead.0.is_some()) {
-            self.take_lead(plan, happened);
+        while let Some(Plan { lead: (Some(lead), _), by_turns, .. }) = self.plan {
+            self.take_lead(lead, by_turns, happened);
         }
-        let Some(plan) = self.plan else { return };
-        match plan.tail {
-            Some(tail) => self.take_silent(plan, tail, happened),
-            None => self.take_quiet(plan, plan.steps - 1),
+        if self.plan.as_ref().is_some_and(|plan| plan.tail.is_some()) {
+            self.take_silent(happened);
+        } else {
+            self.take_quiet_but_last();
         }
-        self.end_step(happened);
+        let Some(Plan { first, .. }) = self.plan else { return };
+        self.plan = None;
+        self.end_step(first, happened);
     }
 
-    /// The step under way ends, its tokens come back.
-    fn end_step(&mut self, happened: &mut Vec<Happened>) {
-        let Some(plan) = self.plan.take() else { return };
-        let step = plan.under_way();
-        let now = self.boundaries.0.after(step);
+    /// The step under way ends after `step`, its tokens come back.
+    fn end_step(&mut self, step: Femtos, happened: &mut Vec<Happened>) {
         if !self.given_up.is_empty() {
             for key in std::mem::take(&mut self.given_up) {
                 self.take_out(key);
             }
         }
-        self.boundaries = (now, self.boundaries.0);
-        let shape = self.scheduler.oldest().map_or_else(StepShape::default, |batch| batch.shape);
-        let steady = self.scheduler.update(now.as_femtos(), &mut self.outputs);
-        self.work.add(&shape, 1);
-        let tokens = u64::from(steady) + self.take_outputs(now, step, happened);
-        self.note_gaps(Gaps::one(step, tokens));
-        self.work.generated_tokens += u64::from(steady);
+        self.take_step(step, happened, Scheduler::update);
         self.published = Published {
             running: self.scheduler.running() as u64,
             waiting: self.waiting_seen(),
@@ -300,12 +304,38 @@ impl ContinuousReplica {
         self.published_directly = true;
     }
 
+    /// The step under way ends after `step`, and one of steady decodes alone is scheduled.
+    fn turn(&mut self, step: Femtos, happened: &mut Vec<Happened>) {
+        debug_assert!(self.given_up.is_empty() && self.inbox.is_empty(), "who comes or leaves ends a plan");
+        self.take_step(step, happened, Scheduler::turn);
+        self.published_directly = false;
+    }
+
+    /// Takes what the step under way brings after `step`, for which `update` asks the scheduler.
+    #[inline]
+    fn take_step(
+        &mut self,
+        step: Femtos,
+        happened: &mut Vec<Happened>,
+        update: impl FnOnce(&mut Scheduler, u128, &mut Vec<Output>) -> u32,
+    ) {
+        let now = self.boundaries.0.after(step);
+        self.boundaries = (now, self.boundaries.0);
+        if let Some(batch) = self.scheduler.oldest() {
+            self.work.add(&batch.shape, 1);
+        }
+        let steady = u64::from(update(&mut self.scheduler, now.as_femtos(), &mut self.outputs));
+        let others = if self.outputs.is_empty() { 0 } else { self.take_outputs(now, step, happened) };
+        note(&mut self.gaps, Gaps::one(step, steady + others));
+        self.work.generated_tokens += steady;
+    }
+
     /// Notes what the end of a step at `now` brought to single requests. Gives how many of these got a token `step` after
     /// the one before, which is left to be noted.
+    #[inline(never)]
     fn take_outputs(&mut self, now: FineTime, step: Femtos, happened: &mut Vec<Happened>) -> u64 {
         let mut in_step = 0;
-        let mut outputs = std::mem::take(&mut self.outputs);
-        for output in outputs.drain(..) {
+        for output in self.outputs.drain(..) {
             match output {
                 Output::FirstToken { request } => {
                     self.work.generated_tokens += 1;
@@ -317,7 +347,7 @@ impl ContinuousReplica {
                     if gap == step.0 {
                         in_step += 1;
                     } else {
-                        self.note_gaps(Gaps::one(Femtos(gap), 1));
+                        note(&mut self.gaps, Gaps::one(Femtos(gap), 1));
                     }
                 }
                 Output::Finished { request, outputs, .. } => {
@@ -325,27 +355,7 @@ impl ContinuousReplica {
                 }
             }
         }
-        self.outputs = outputs;
         in_step
-    }
-
-    /// Notes gaps between tokens: with those before, if they go on in the same way.
-    fn note_gaps(&mut self, gaps: Gaps) {
-        if gaps.sequences == 0 {
-            return;
-        }
-        let Gaps { first, increase, steps, sequences } = gaps;
-        if let Some(last) = self.gaps.last_mut().filter(|last| last.sequences == sequences) {
-            let step = if last.steps > 1 { Some(last.increase.0) } else { first.0.checked_sub(last.first.0) };
-            let goes_on = |step: &u64| {
-                last.first.0 + step * last.steps == first.0 && (steps == 1 || increase.0 == *step)
-            };
-            if let Some(step) = step.filter(goes_on) {
-                (last.increase, last.steps) = (Femtos(step), last.steps + steps);
-                return;
-            }
-        }
-        self.gaps.push(gaps);
     }
 
     /// Gaps between tokens since they were last taken, many of one length as one.
@@ -364,7 +374,7 @@ impl ContinuousReplica {
         if self.plan.is_some() {
             return;
         }
-        for (_, key) in self.inbox.drain(..) {
+        while let Some((_, key)) = self.inbox.pop_front() {
             self.scheduler.enqueue(key);
         }
         if !self.fill(happened) {
@@ -434,15 +444,15 @@ impl ContinuousReplica {
 
     /// The plan when nobody has to look at the end of the step under way, which takes `first`; the next takes `second`.
     fn plan_lead(&mut self, first: Femtos, second: Femtos, time: &dyn StepTime) -> Plan {
-        let Some((shape, quiet)) = self.scheduler.quiet_steps_after_two() else {
+        let Some(Settling { shape, then, by_turns }) = self.scheduler.settling() else {
             return Plan { lead: (Some(first), None), ..Plan::single(second) };
         };
         let (third, run) = (time.step(&shape), time.decode_run(&shape));
         let fourth = Femtos(third.0.saturating_add(run.increase.0));
         let lead = (Some(first), Some(second));
-        let plan = Plan { lead, second: fourth, increase: run.increase, ..Plan::single(third) };
-        let plan = plan.with_steps((1 + quiet.steps).min(run.steps));
-        let silent = plan.steps <= quiet.steps || quiet.then_no_end;
+        let plan = Plan { lead, by_turns, second: fourth, increase: run.increase, ..Plan::single(third) };
+        let plan = plan.with_steps((1 + then.steps).min(run.steps));
+        let silent = plan.steps <= then.steps || then.then_no_end;
         Plan { tail: silent.then(|| time.step(&shape.after(plan.steps))), ..plan }
     }
 
@@ -509,6 +519,24 @@ impl ContinuousReplica {
         };
         self.work.busy_femtos + present
     }
+}
+
+/// Notes gaps between tokens: with those before, if they go on in the same way.
+fn note(noted: &mut Vec<Gaps>, gaps: Gaps) {
+    if gaps.sequences == 0 {
+        return;
+    }
+    let Gaps { first, increase, steps, sequences } = gaps;
+    if let Some(last) = noted.last_mut().filter(|last| last.sequences == sequences) {
+        let step = if last.steps > 1 { Some(last.increase.0) } else { first.0.checked_sub(last.first.0) };
+        let goes_on =
+            |step: &u64| last.first.0 + step * last.steps == first.0 && (steps == 1 || increase.0 == *step);
+        if let Some(step) = step.filter(goes_on) {
+            (last.increase, last.steps) = (Femtos(step), last.steps + steps);
+            return;
+        }
+    }
+    noted.push(gaps);
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use super::sequence::{Arriving, Key, Sequence, Sequences, Status};
 use super::waiting::Waiting;
 pub use batch::{Admission, Batch};
 use batch::{Entry, add_to_shape};
+pub use quiet::{Quiet, Settling};
 use running::TurnOf;
 pub use update::Output;
 
@@ -367,44 +368,35 @@ impl Scheduler {
 
     /// Schedules the next step. It is in flight until [`Scheduler::update`].
     pub fn schedule(&mut self) -> &Batch {
-        self.join_group();
+        if !self.joining.is_empty() {
+            self.join_group();
+        }
         self.leave_ending();
-        let budget = self.config.max_num_batched_tokens;
         let mut batch = self.spare.take().unwrap_or_default();
         batch.clock = self.group.clock();
-        if self.has_only_group(budget) {
-            return self.schedule_group(batch);
-        }
-        let pass = self.pass();
-        let left = if self.group_fits(pass, budget) {
-            self.pass_by_group(pass, budget, &mut batch)
+        if self.has_only_group() {
+            self.schedule_group(&mut batch);
         } else {
-            self.pass_one_by_one(pass, budget, &mut batch)
-        };
-        let chunk_before = self.had_prefill(&batch);
-        self.blocked = Blocked::Unknown;
-        if batch.preempted.is_empty() {
-            self.admit(pass, left, &mut batch);
+            self.schedule_all(&mut batch);
         }
-        self.after_schedule(&mut batch, chunk_before);
         self.in_flight.push_back(batch);
         self.in_flight.back().expect("just pushed")
     }
 
     /// Whether the next schedule is one token for each steady decode, and nothing else.
-    fn has_only_group(&self, budget: u32) -> bool {
+    fn has_only_group(&self) -> bool {
         self.irregular.is_empty()
             && self.waiting.is_empty()
             && !self.group.is_empty()
             && self.group.watched() == 0
             && self.config.prefill_schedule_interval == 1
-            && self.group.len() <= budget
+            && self.group.len() <= self.config.max_num_batched_tokens
             && self.group.due(0) <= self.blocks.free()
             && !self.walk_always
     }
 
     /// That schedule.
-    fn schedule_group(&mut self, mut batch: Box<Batch>) -> &Batch {
+    fn schedule_group(&mut self, batch: &mut Batch) {
         batch.steady = self.group.len();
         batch.shape.decode_sequences = self.group.len();
         batch.shape.decode_context = self.group.context();
@@ -413,8 +405,24 @@ impl Scheduler {
         self.hold.capacity_bound = false;
         self.hold.executed += 1;
         self.group.advance(1);
-        self.in_flight.push_back(batch);
-        self.in_flight.back().expect("just pushed")
+    }
+
+    /// Any schedule: the running pass, then the waiting pass.
+    #[inline(never)]
+    fn schedule_all(&mut self, batch: &mut Batch) {
+        let pass = self.pass();
+        let budget = self.config.max_num_batched_tokens;
+        let left = if self.group_fits(pass, budget) {
+            self.pass_by_group(pass, budget, batch)
+        } else {
+            self.pass_one_by_one(pass, budget, batch)
+        };
+        let chunk_before = self.had_prefill(batch);
+        self.blocked = Blocked::Unknown;
+        if batch.preempted.is_empty() {
+            self.admit(pass, left, batch);
+        }
+        self.after_schedule(batch, chunk_before);
     }
 
     fn pass(&self) -> Pass {

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Plan {
     /// How long the steps take that come first, the one under way at the head, whose ends nobody has to look at.
     pub(super) lead: (Option<Femtos>, Option<Femtos>),
+    /// Whether a step of steady decodes alone is scheduled at the end of each step of `lead`.
+    pub(super) by_turns: bool,
     pub(super) first: Femtos,
     pub(super) second: Femtos,
     pub(super) increase: Femtos,
@@ -25,7 +27,15 @@ const LONGEST: u64 = 1 << 61;
 impl Plan {
     /// A plan of one step.
     pub(super) fn single(first: Femtos) -> Plan {
-        Plan { lead: (None, None), first, second: first, increase: Femtos(0), steps: 1, tail: None }
+        Plan {
+            lead: (None, None),
+            by_turns: false,
+            first,
+            second: first,
+            increase: Femtos(0),
+            steps: 1,
+            tail: None,
+        }
     }
 
     /// How long the step under way takes.
@@ -40,8 +50,8 @@ impl Plan {
 
     /// The end of its last step after the last boundary.
     pub(super) fn length(&self) -> Femtos {
-        let alone = [self.lead.0, self.lead.1, self.tail].into_iter().flatten();
-        Femtos(alone.fold(self.end(self.steps), |sum, step| sum + step.0))
+        let alone = |step: Option<Femtos>| step.map_or(0, |step| step.0);
+        Femtos(self.end(self.steps) + alone(self.lead.0) + alone(self.lead.1) + alone(self.tail))
     }
 
     /// The end of step `steps` (1 is the first) after the last boundary, with no lead.
@@ -91,16 +101,12 @@ impl Plan {
         if short { self } else { Plan::single(self.under_way()) }
     }
 
-    /// The plan after `steps` of its steps.
-    pub(super) fn after(&self, steps: u64) -> Plan {
+    /// Takes `steps` of its steps out, fewer than all.
+    pub(super) fn pass(&mut self, steps: u64) {
         let first = self.second.0 + (steps - 1) * self.increase.0;
-        Plan {
-            first: Femtos(first),
-            second: Femtos(first + self.increase.0),
-            increase: self.increase,
-            steps: self.steps - steps,
-            ..*self
-        }
+        self.first = Femtos(first);
+        self.second = Femtos(first + self.increase.0);
+        self.steps -= steps;
     }
 }
 

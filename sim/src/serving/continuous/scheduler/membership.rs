@@ -9,9 +9,6 @@ use super::batch::Entry;
 impl Scheduler {
     /// Those sampled individually in the step before are steady from now on, if they still want one token a step.
     pub(super) fn join_group(&mut self) {
-        if self.joining.is_empty() {
-            return;
-        }
         let SchedulerConfig { async_scheduling, max_model_len, .. } = self.config;
         for key in self.joining.drain(..) {
             let Some(sequence) = self.sequences.get_mut(key) else { continue };
@@ -34,6 +31,7 @@ impl Scheduler {
     }
 
     /// Those that get no token after the one in flight are looked at one by one.
+    #[inline]
     pub(super) fn leave_ending(&mut self) {
         let Some(before) = self.group.clock().checked_sub(1) else { return };
         while let Some(key) = self.group.take_leaving(before, &self.sequences) {

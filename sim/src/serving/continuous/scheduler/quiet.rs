@@ -3,7 +3,7 @@
 use scaletwin_core::model::StepShape;
 
 use super::batch::{Batch, Entry};
-use super::{Blocked, Scheduler};
+use super::{Blocked, Output, Scheduler};
 
 /// What the coming pairs of (update of the oldest step in flight, schedule of one more) bring.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,6 +12,18 @@ pub struct Quiet {
     pub steps: u64,
     /// Whether the update after these brings no end either.
     pub then_no_end: bool,
+}
+
+/// What comes when all that run decode steadily from the next schedule on, and nothing but that happens in it and in the
+/// one after.
+#[derive(Debug, Clone, Copy)]
+pub struct Settling {
+    /// The shape of the step that is scheduled next.
+    pub shape: StepShape,
+    /// What follows the two.
+    pub then: Quiet,
+    /// Whether the two are [turns](Scheduler::turn), unless somebody arrives or leaves.
+    pub by_turns: bool,
 }
 
 impl Scheduler {
@@ -69,10 +81,10 @@ impl Scheduler {
             && self.in_flight[0].entries.iter().all(silent)
     }
 
-    /// If all that run decode steadily from the next schedule on, and nothing but that happens in it and in the one after:
-    /// the shape of the step of the first of the two, and what [follows](Scheduler::quiet_steps) them. To be asked when the
-    /// oldest of two steps in flight [ends silently](Scheduler::ends_silently).
-    pub fn quiet_steps_after_two(&mut self) -> Option<(StepShape, Quiet)> {
+    /// Whether all that run decode steadily from the next schedule on, and nothing but that happens in it and in the one
+    /// after: then what comes. To be asked when the oldest of two steps in flight
+    /// [ends silently](Scheduler::ends_silently).
+    pub fn settling(&mut self) -> Option<Settling> {
         if !self.config.async_scheduling || self.config.prefill_schedule_interval > 1 {
             return None;
         }
@@ -83,9 +95,22 @@ impl Scheduler {
         if !all_steady || self.group.len() > self.config.max_num_batched_tokens {
             return None;
         }
-        let quiet = self.quiet_steps_after(2)?;
+        let then = self.quiet_steps_after(2)?;
         let (decode_sequences, decode_context) = (self.group.len(), self.group.context());
-        Some((StepShape { decode_sequences, decode_context, ..StepShape::default() }, quiet))
+        let shape = StepShape { decode_sequences, decode_context, ..StepShape::default() };
+        let by_turns = self.has_only_group() && self.blocked == Blocked::Unknown;
+        Some(Settling { shape, then, by_turns })
+    }
+
+    /// An [update](Scheduler::update) and a [schedule](Scheduler::schedule) that is known to be one of steady decodes alone.
+    pub fn turn(&mut self, now: u128, outputs: &mut Vec<Output>) -> u32 {
+        debug_assert!(self.has_only_group() && self.joining.is_empty(), "it was known");
+        let Some(mut batch) = self.in_flight.pop_front() else { return 0 };
+        let steady = self.bring_back_batch(&mut batch, now, outputs);
+        batch.clock = self.group.clock();
+        self.schedule_group(&mut batch);
+        self.in_flight.push_back(batch);
+        steady
     }
 
     /// Whether the waiting pass of the next schedule is known to admit nobody, unless somebody ends before.
@@ -105,16 +130,16 @@ impl Scheduler {
     /// scheduled yet.
     #[must_use]
     pub fn coming(&self) -> [StepShape; 2] {
-        let mut shapes = self.in_flight.iter().map(|batch| batch.shape);
-        let first = shapes.next().unwrap_or_default();
-        [first, shapes.next().unwrap_or_else(|| first.after(1))]
+        match (self.in_flight.front(), self.in_flight.get(1)) {
+            (Some(first), Some(next)) => [first.shape, next.shape],
+            (Some(first), None) => [first.shape, first.shape.after(1)],
+            (None, _) => [StepShape::default(); 2],
+        }
     }
 
-    /// Takes `steps` of the [quiet steps](Scheduler::quiet_steps) at once; the last of their updates was at `now`.
-    pub fn take_quiet_steps(&mut self, steps: u64, now: u128) {
-        if steps == 0 {
-            return;
-        }
+    /// Takes `steps` of the [quiet steps](Scheduler::quiet_steps) at once, at least one; the last of their updates was at
+    /// `now`. Gives the shapes of the first two of them.
+    pub fn take_quiet_steps(&mut self, steps: u64, now: u128) -> [StepShape; 2] {
         if self.group.watched() == 0 {
             let needed = self.group.blocks_for(steps);
             self.take_for_group(u32::try_from(needed).expect("quiet steps fit into the free blocks"));
@@ -130,12 +155,13 @@ impl Scheduler {
                 self.group.advance(1);
             }
         }
-        let [_, next] = self.coming();
+        let [first, next] = self.coming();
         for (batch, shape) in self.in_flight.iter_mut().zip([next.after(steps - 1), next.after(steps)]) {
             batch.clock += steps;
             batch.shape = shape;
         }
         self.hold.executed += i64::try_from(steps).expect("fewer than 2^63 steps");
         self.last_update = now;
+        [first, next]
     }
 }

@@ -36,17 +36,30 @@ impl Scheduler {
     /// sequences got one; what concerns single requests goes to `outputs`.
     pub fn update(&mut self, now: u128, outputs: &mut Vec<Output>) -> u32 {
         let Some(mut batch) = self.in_flight.pop_front() else { return 0 };
-        self.last_update = now;
-        let steady = batch.steady;
-        if !batch.entries.is_empty() || self.group.may_end_by(batch.clock) {
-            self.bring_back_all(&batch, now, outputs);
-        }
-        batch.clear();
+        let steady = self.bring_back_batch(&mut batch, now, outputs);
         self.spare = Some(batch);
         steady
     }
 
+    /// The tokens of a step, which is empty then. Gives how many steady sequences got one.
+    #[inline]
+    pub(super) fn bring_back_batch(
+        &mut self,
+        batch: &mut Batch,
+        now: u128,
+        outputs: &mut Vec<Output>,
+    ) -> u32 {
+        self.last_update = now;
+        let steady = batch.steady;
+        if !batch.entries.is_empty() || self.group.may_end_by(batch.clock) {
+            self.bring_back_all(batch, now, outputs);
+        }
+        batch.clear();
+        steady
+    }
+
     /// The tokens of a step that was not one of steady decodes alone, or after which some of these may end.
+    #[inline(never)]
     fn bring_back_all(&mut self, batch: &Batch, now: u128, outputs: &mut Vec<Output>) {
         let mut finished = std::mem::take(&mut self.finished);
         while let Some(key) = self.group.take_ending(batch.clock, &self.sequences) {
