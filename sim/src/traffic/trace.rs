@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `format` | the formats, and how one is read |
 //! | `table`, `json_lines` | formats with one request a line |
+//! | `lines`, `record` | lines of bounded length, and the fields of one |
 //! | `log` | access logs |
 //! | `counts` | formats with numbers of requests: arrivals are drawn |
 //! | `clients` | ServeGen's clients: arrivals are drawn |
@@ -22,6 +23,7 @@ mod lines;
 mod log;
 mod order;
 mod readers;
+mod record;
 mod rows;
 mod spans;
 mod table;

@@ -30,7 +30,6 @@ impl LineError {
     pub(super) fn of(error: &io::Error) -> LineError {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => LineError::Truncated,
-            io::ErrorKind::FileTooLarge => LineError::TooLong,
             _ => LineError::Input(error.to_string()),
         }
     }
@@ -63,26 +62,9 @@ impl<R: BufRead> Lines<R> {
 
     /// Reads up to the next end of a line. Whether there was anything.
     fn read_line(&mut self) -> Result<bool, LineError> {
-        loop {
-            let part = match self.input.fill_buf() {
-                Ok(part) => part,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(LineError::of(&error)),
-            };
-            if part.is_empty() {
-                return Ok(!self.line.is_empty());
-            }
-            let end = part.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-            let taken = end.unwrap_or(part.len());
-            self.line.extend_from_slice(&part[..taken]);
-            self.input.consume(taken);
-            if self.line.len() > LONGEST_LINE {
-                return Err(LineError::TooLong);
-            }
-            if end.is_some() {
-                return Ok(true);
-            }
-        }
+        let mut bounded = self.input.by_ref().take(LONGEST_LINE as u64 + 1);
+        let read = bounded.read_until(b'\n', &mut self.line).map_err(|error| LineError::of(&error))?;
+        if read > LONGEST_LINE { Err(LineError::TooLong) } else { Ok(read > 0) }
     }
 
     /// Reads the next line that is not blank, for a reader of rows.
@@ -100,36 +82,14 @@ impl<R: BufRead> Lines<R> {
         &self.line
     }
 
+    /// Gives the present line for a buffer that the next one may be read into.
+    pub(super) fn swap(&mut self, buffer: &mut Vec<u8>) {
+        std::mem::swap(&mut self.line, buffer);
+    }
+
     /// Its number, from 1.
     pub(super) fn number(&self) -> u64 {
         self.number
-    }
-}
-
-/// Passes bytes on and fails at a line longer than [`LONGEST_LINE`], for a parser that does its own lines.
-#[derive(Debug)]
-pub(super) struct Bounded<R> {
-    input: R,
-    length: usize,
-}
-
-impl<R> Bounded<R> {
-    pub(super) fn new(input: R) -> Bounded<R> {
-        Bounded { input, length: 0 }
-    }
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.length = match buffer[..count].iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => count - end - 1,
-            None => self.length + count,
-        };
-        if self.length > LONGEST_LINE {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_long()));
-        }
-        Ok(count)
     }
 }
 

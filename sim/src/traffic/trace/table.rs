@@ -1,10 +1,10 @@
 //! CSV: tables with a header, and formats with one request a line.
 
-use csv::ByteRecord;
 use scaletwin_core::input::suggestion;
 use scaletwin_core::units::{Civil, Span};
 
-use super::lines::{Bounded, LineError};
+use super::lines::Lines;
+use super::record::Record;
 use super::rows::{
     Fault, Found, Rows, Wrong, any_tokens, at_least_one, civil, micros, number, seconds, text, tokens, wrong,
 };
@@ -13,27 +13,27 @@ use crate::serving::continuous::content::Run;
 
 /// A CSV file behind its header.
 pub(super) struct Table {
-    reader: csv::Reader<Bounded<Input>>,
-    header: ByteRecord,
-    record: ByteRecord,
+    lines: Lines<Input>,
+    quotes: csv_core::Reader,
+    header: Record,
+    record: Record,
     /// Columns with the only texts whose lines are read.
     only: Vec<(usize, String)>,
 }
 
 impl Table {
     pub(super) fn new(input: Input, only: &[(String, String)]) -> Result<Table, Fault> {
-        // With lines ended by \n alone, a final \r is trimmed like a space, and lines are counted rightly. Fields are
-        // trimmed as they are looked at, which is cheaper than a trimmed copy of each line.
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .terminator(csv::Terminator::Any(b'\n'))
-            .trim(csv::Trim::Headers)
-            .from_reader(Bounded::new(input));
-        let header = reader.byte_headers().map_err(|error| csv_fault(&error, 1))?.clone();
-        if header.is_empty() {
+        let mut table = Table {
+            lines: Lines::new(input),
+            quotes: csv_core::Reader::new(),
+            header: Record::default(),
+            record: Record::default(),
+            only: Vec::new(),
+        };
+        if !table.read_line()? {
             return Err(Fault::file("the trace is empty: it has no header line"));
         }
-        let mut table = Table { reader, header, record: ByteRecord::new(), only: Vec::new() };
+        table.header = std::mem::take(&mut table.record);
         let only = only.iter().map(|(name, text)| Ok((table.column(name)?, text.clone())));
         table.only = only.collect::<Result<_, Fault>>()?;
         Ok(table)
@@ -42,7 +42,7 @@ impl Table {
     /// The place of the column `name`.
     pub(super) fn column(&self, name: &str) -> Result<usize, Fault> {
         let names: Vec<String> =
-            fields(&self.header).map(|(_, name)| String::from_utf8_lossy(name).into()).collect();
+            self.header().map(|(_, name)| String::from_utf8_lossy(name).into()).collect();
         names.iter().position(|known| known == name).ok_or_else(|| {
             let known: Vec<&str> = names.iter().take(40).map(String::as_str).collect();
             let fault = self.header_fault(0, format!("the column {name:?} is missing"));
@@ -52,93 +52,70 @@ impl Table {
 
     /// The names of the columns with their offsets in the line.
     pub(super) fn header(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        fields(&self.header)
+        self.header.fields()
     }
 
     pub(super) fn header_fault(&self, offset: usize, message: String) -> Fault {
-        Fault::ends(1, offset as u64 + 1, message, &joined(&self.header))
+        Fault::ends(1, offset as u64 + 1, message, self.header.text())
     }
 
-    /// Goes on to the next line that is not blank and is asked for. Whether there is one.
-    pub(super) fn advance(&mut self) -> Result<bool, Fault> {
+    /// Goes on to the next line that is not blank. Whether there is one.
+    fn read_line(&mut self) -> Result<bool, Fault> {
         loop {
-            let read = self.reader.read_byte_record(&mut self.record);
-            if !read.map_err(|error| csv_fault(&error, self.reader.position().line()))? {
+            if !self.lines.next()? {
                 return Ok(false);
             }
-            if self.record.len() == 1 && self.record[0].trim_ascii().is_empty() {
-                continue;
-            }
-            if self.record.as_slice().contains(&b'\n') {
+            self.lines.swap(self.record.line());
+            if let Err(unclosed) = self.record.split(&mut self.quotes) {
                 let message = "a quote that is opened in this line is not closed in it".to_owned();
-                return Err(self.fault(Wrong { column: self.unclosed() as u64 + 1, message }));
+                return Err(self.fault(Wrong { column: unclosed.offset as u64 + 1, message }));
             }
-            if self.record.as_slice() == self.header.as_slice() {
-                let message = "the header stands here again: files were joined".to_owned();
-                return Err(self.fault(Wrong { column: 1, message }));
-            }
-            let (found, expected) = (self.record.len(), self.header.len());
-            if found != expected {
-                let message = format!("the line has {found} fields, the header {expected}");
-                return Err(self.fault(Wrong { column: 1, message }));
-            }
-            let asked =
-                |(column, only): &(usize, String)| self.record[*column].trim_ascii() == only.as_bytes();
-            if self.only.iter().all(asked) {
+            if !self.record.is_blank() {
                 return Ok(true);
             }
         }
     }
 
-    /// The offset of the first field that goes on in another line.
-    fn unclosed(&self) -> usize {
-        self.fields().find(|(_, field)| field.contains(&b'\n')).map_or(0, |(offset, _)| offset)
+    /// Goes on to the next line that is not blank and is asked for. Whether there is one.
+    pub(super) fn advance(&mut self) -> Result<bool, Fault> {
+        while self.read_line()? {
+            let (found, expected) = (self.record.len(), self.header.len());
+            if found != expected {
+                let message = format!("the line has {found} fields, the header {expected}");
+                return Err(self.fault(Wrong { column: 1, message }));
+            }
+            if self.record == self.header {
+                let message = "the header stands here again: files were joined".to_owned();
+                return Err(self.fault(Wrong { column: 1, message }));
+            }
+            let asked =
+                |(column, only): &(usize, String)| self.record.field(*column).trim_ascii() == only.as_bytes();
+            if self.only.iter().all(asked) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The fields of the present line with their offsets in it.
     pub(super) fn fields(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        fields(&self.record)
+        self.record.fields()
     }
 
     /// The number of the present line, from 1.
     pub(super) fn line(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
+        self.lines.number()
     }
 
     /// The present line.
     pub(super) fn text(&self) -> Vec<u8> {
-        joined(&self.record)
+        self.record.text().to_owned()
     }
 
     /// What is wrong in the present line, as a fault.
     pub(super) fn fault(&self, wrong: Wrong) -> Fault {
-        wrong.in_line(self.line(), &self.text())
+        wrong.in_line(self.line(), self.record.text())
     }
-}
-
-/// The fields of a record as they stood in their line, quotes aside.
-fn joined(record: &ByteRecord) -> Vec<u8> {
-    record.iter().collect::<Vec<_>>().join(&b',').trim_ascii_end().to_owned()
-}
-
-/// An error of the reader, which had come to line `line`.
-fn csv_fault(error: &csv::Error, line: u64) -> Fault {
-    let line = error.position().map_or(line, csv::Position::line);
-    match error.kind() {
-        csv::ErrorKind::Io(error) => Fault::line_error(line, &LineError::of(error)),
-        other => Fault::ends(line, 1, format!("{other:?}"), b""),
-    }
-}
-
-/// The fields of a record with their offsets in the line.
-fn fields(record: &ByteRecord) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut offset = 0;
-    record.iter().map(move |field| {
-        let trimmed = field.trim_ascii_start();
-        let start = offset + field.len() - trimmed.len();
-        offset += field.len() + 1;
-        (start, trimmed.trim_ascii_end())
-    })
 }
 
 /// What a column of a table means.
