@@ -310,14 +310,23 @@ pub fn run<M: Model>(
 /// What comes next: of one moment, first what was planned before, then what was planned at it.
 #[inline]
 fn next<M: Model>(model: &M, calendar: &mut Calendar<M::Event>) -> Option<Next> {
-    let queued = calendar.queue.next_key();
+    let (queued, arrival) = (calendar.queue.next_key(), model.next_arrival());
+    // Mostly nothing is planned for this instant, and the next ones differ.
+    if calendar.filled == 0 {
+        match (queued, arrival) {
+            (Some(key), Some(at)) if at < key.at() => return Some(Next::Arrival(at)),
+            (Some(key), Some(at)) if key.at() < at => return Some(Next::Queue(key)),
+            (Some(key), None) => return Some(Next::Queue(key)),
+            _ => {}
+        }
+    }
     let mut best = queued.map(|key| (key.moment(), Next::Queue(key)));
     let mut consider = |key: Key, next: Next| {
         if best.as_ref().is_none_or(|(moment, _)| key.moment() < *moment) {
             best = Some((key.moment(), next));
         }
     };
-    if let Some(at) = model.next_arrival() {
+    if let Some(at) = arrival {
         consider(Key::new(at, 0, Phase::Arrive, 0), Next::Arrival(at));
     }
     if let Some((round, phase)) = calendar.next_soon() {

@@ -108,9 +108,8 @@ impl World {
     #[inline(never)]
     fn take_all_happened(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
-        let mut happened = std::mem::take(&mut self.happened);
-        for happened in happened.drain(..) {
-            match happened {
+        for place in 0..self.happened.len() {
+            match self.happened[place] {
                 Happened::Started { request } => self.request_starts(request, now, calendar),
                 Happened::FirstToken { request, at } => self.first_token_comes(slot, request, at),
                 Happened::Finished { request, outputs } => {
@@ -119,7 +118,7 @@ impl World {
                 }
             }
         }
-        self.happened = happened;
+        self.happened.clear();
     }
 
     /// Takes in what a replica has reported of steps that nobody had to look at.

@@ -96,9 +96,13 @@ impl Plan {
 
     /// The plan if it can be added up, else that of the step under way.
     pub(super) fn if_short(self) -> Plan {
-        let parts = [self.lead.0, self.lead.1, Some(Femtos(self.end(self.steps))), self.tail];
-        let short = parts.into_iter().flatten().all(|part| part.0 <= LONGEST);
-        if short { self } else { Plan::single(self.under_way()) }
+        let short = |part: Option<Femtos>| part.is_none_or(|part| part.0 <= LONGEST);
+        let run = self.end(self.steps) <= LONGEST;
+        if run && short(self.lead.0) && short(self.lead.1) && short(self.tail) {
+            self
+        } else {
+            Plan::single(self.under_way())
+        }
     }
 
     /// Takes `steps` of its steps out, fewer than all.

@@ -30,9 +30,9 @@ impl Scheduler {
         }
         if !deferred.is_empty() {
             self.blocked = Blocked::Unknown;
-        }
-        for key in deferred.into_iter().rev() {
-            self.waiting.push_front(key, &self.sequences[key]);
+            for key in deferred.into_iter().rev() {
+                self.waiting.push_front(key, &self.sequences[key]);
+            }
         }
     }
 

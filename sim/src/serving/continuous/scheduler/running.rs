@@ -51,16 +51,16 @@ impl Scheduler {
         batch.steady = self.group.len();
         batch.shape.decode_sequences = self.group.len();
         batch.shape.decode_context = self.group.context();
-        let irregular = std::mem::take(&mut self.irregular);
         self.take_for_group(self.group.due(0));
         if self.group.watched() == 0 {
-            for key in &irregular {
-                left -= self.schedule_running(*key, pass, left, batch);
+            for place in 0..self.irregular.len() {
+                left -= self.schedule_running(self.irregular[place], pass, left, batch);
             }
         } else {
             let mut turns = self.group_turns();
-            turns.extend(irregular.iter().map(|key| (self.sequences[*key].ticket, *key, Turn::Individual)));
-            if !irregular.is_empty() {
+            let individual = |key: &Key| (self.sequences[*key].ticket, *key, Turn::Individual);
+            turns.extend(self.irregular.iter().map(individual));
+            if !self.irregular.is_empty() {
                 turns.sort_unstable_by_key(|(ticket, ..)| *ticket);
             }
             for (_, key, turn) in &turns {
@@ -71,7 +71,6 @@ impl Scheduler {
             }
             self.turns = turns;
         }
-        self.irregular = irregular;
         left
     }
 

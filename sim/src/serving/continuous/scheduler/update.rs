@@ -61,20 +61,19 @@ impl Scheduler {
     /// The tokens of a step that was not one of steady decodes alone, or after which some of these may end.
     #[inline(never)]
     fn bring_back_all(&mut self, batch: &Batch, now: u128, outputs: &mut Vec<Output>) {
-        let mut finished = std::mem::take(&mut self.finished);
         while let Some(key) = self.group.take_ending(batch.clock, &self.sequences) {
-            finished.push((self.sequences[key].ticket, key));
+            self.finished.push((self.sequences[key].ticket, key));
         }
         for entry in batch.entries.iter().filter(|entry| entry.samples) {
             if self.bring_back(entry.key, now, outputs) {
-                finished.push((self.sequences[entry.key].ticket, entry.key));
+                self.finished.push((self.sequences[entry.key].ticket, entry.key));
             }
         }
-        finished.sort_unstable();
-        for (_, key) in finished.drain(..) {
-            self.finish(key, outputs);
+        self.finished.sort_unstable();
+        for place in 0..self.finished.len() {
+            self.finish(self.finished[place].1, outputs);
         }
-        self.finished = finished;
+        self.finished.clear();
     }
 
     /// One sampled token of a sequence that was looked at individually. Whether it was its last.
