@@ -250,7 +250,7 @@ impl World {
         calendar: &mut Calendar<Event>,
     ) {
         let now = calendar.now();
-        let inflight = self.state.requests.remove(place);
+        let inflight = self.state.requests.at(place);
         if let Some((ticket, _)) = inflight.give_up {
             calendar.cancel(ticket, Phase::Fail);
         }
@@ -258,16 +258,18 @@ impl World {
             calendar.cancel(ticket, Phase::Fail);
         }
         let service = usize::from(inflight.service);
-        self.note_end(service, inflight.finished(now, outcome, outputs));
-        self.state.last_progress = now;
         let Request { stream, number, attempt, .. } = inflight.request;
+        let finished = inflight.finished(now, outcome, outputs);
+        self.note_end(service, finished);
+        self.state.last_progress = now;
         match self.traffic.stream_mut(stream).on_outcome(number, attempt, outcome, now) {
-            Next::Nothing => {}
+            Next::Nothing => self.state.requests.free(place),
             Next::Retry(at) => {
-                let again = Request { at, attempt: attempt + 1, ..inflight.request };
-                self.plan_again(again, calendar);
+                let request = self.state.requests.remove(place).request;
+                self.plan_again(Request { at, attempt: attempt + 1, ..request }, calendar);
             }
             Next::Client(at, client) => {
+                self.state.requests.free(place);
                 self.state.planned += 1;
                 calendar.at(at, Phase::Arrive, Event::Client { stream, client });
             }

@@ -105,10 +105,17 @@ impl Requests {
     }
 
     pub(super) fn remove(&mut self, place: u32) -> InFlight {
+        let request = self.places[place as usize].1.take().expect("a request that is in the system");
+        self.free(place);
+        request
+    }
+
+    /// Lets a request go.
+    pub(super) fn free(&mut self, place: u32) {
         let (generation, slot) = &mut self.places[place as usize];
         *generation = generation.wrapping_add(1);
+        *slot = None;
         self.empty.push(place);
-        slot.take().expect("a request that is in the system")
     }
 
     /// The prompt tokens of a service's requests in replicas whose first token has not come.

@@ -388,7 +388,8 @@ impl ContinuousReplica {
             self.busy_since = Some(start);
             self.boundaries = (start, start);
         }
-        self.plan = Some(self.plan_steps(time).if_short());
+        let plan = self.plan_steps(time);
+        self.plan.insert(plan).shorten();
     }
 
     /// Schedules steps until as many are in flight as may be and the oldest computes something. Whether there is one.
@@ -419,27 +420,29 @@ impl ContinuousReplica {
     fn plan_steps(&mut self, time: &dyn StepTime) -> Plan {
         let quiet = self.scheduler.quiet_steps();
         let [shape, next] = self.scheduler.coming();
-        let next = Some(next).filter(|_| self.scheduler.steps_in_flight() > 1);
+        let is_scheduled = self.scheduler.steps_in_flight() > 1;
         let first = time.step(&shape);
         if quiet.steps == 0 {
-            return match next.filter(|_| self.scheduler.ends_silently()) {
-                Some(next) => self.plan_lead(first, time.step(&next), time),
-                None => Plan::single(first),
+            return if is_scheduled && self.scheduler.ends_silently() {
+                self.plan_lead(first, time.step(&next), time)
+            } else {
+                Plan::single(first)
             };
         }
         // With async scheduling the step after this one is scheduled already, and steady as well.
-        let (second, run) = match &next {
-            Some(next) => (time.step(next), time.decode_run(next)),
-            None => {
-                let run = time.decode_run(&shape);
-                (Femtos(first.0.saturating_add(run.increase.0)), DecodeRun { steps: run.steps - 1, ..run })
-            }
+        let (second, run) = if is_scheduled {
+            (time.step(&next), time.decode_run(&next))
+        } else {
+            let run = time.decode_run(&shape);
+            (Femtos(first.0.saturating_add(run.increase.0)), DecodeRun { steps: run.steps - 1, ..run })
         };
-        let plan = Plan { second, increase: run.increase, ..Plan::single(first) };
-        let plan = plan.with_steps(1 + quiet.steps.min(run.steps));
-        let next = next.filter(|_| plan.steps <= quiet.steps || quiet.then_no_end);
-        let next = next.filter(|_| self.scheduler.admits_nobody());
-        Plan { tail: next.map(|next| time.step(&next.after(plan.steps - 1))), ..plan }
+        let mut plan = Plan { second, increase: run.increase, ..Plan::single(first) };
+        plan.set_steps(1 + quiet.steps.min(run.steps));
+        let silent = plan.steps <= quiet.steps || quiet.then_no_end;
+        if is_scheduled && silent && self.scheduler.admits_nobody() {
+            plan.tail = Some(time.step(&next.after(plan.steps - 1)));
+        }
+        plan
     }
 
     /// The plan when nobody has to look at the end of the step under way, which takes `first`; the next takes `second`.
@@ -450,10 +453,12 @@ impl ContinuousReplica {
         let (third, run) = (time.step(&shape), time.decode_run(&shape));
         let fourth = Femtos(third.0.saturating_add(run.increase.0));
         let lead = (Some(first), Some(second));
-        let plan = Plan { lead, by_turns, second: fourth, increase: run.increase, ..Plan::single(third) };
-        let plan = plan.with_steps((1 + then.steps).min(run.steps));
-        let silent = plan.steps <= then.steps || then.then_no_end;
-        Plan { tail: silent.then(|| time.step(&shape.after(plan.steps))), ..plan }
+        let mut plan = Plan { lead, by_turns, second: fourth, increase: run.increase, ..Plan::single(third) };
+        plan.set_steps((1 + then.steps).min(run.steps));
+        if plan.steps <= then.steps || then.then_no_end {
+            plan.tail = Some(time.step(&shape.after(plan.steps)));
+        }
+        plan
     }
 
     /// Ends everything at `now`. Gives all requests it had, in the order of their arrival, with the tokens of their answers

@@ -44,10 +44,13 @@ impl Record {
     pub(super) fn split(&mut self, quotes: &mut csv_core::Reader) -> Result<(), Unclosed> {
         self.ends.clear();
         for (place, byte) in self.text.iter().enumerate() {
-            match byte {
-                b',' => self.ends.push(place),
-                b'"' => return self.split_quoted(quotes),
-                _ => {}
+            // Digits come after both.
+            if *byte <= b',' {
+                match byte {
+                    b',' => self.ends.push(place),
+                    b'"' => return self.split_quoted(quotes),
+                    _ => {}
+                }
             }
         }
         self.ends.push(self.text.len());

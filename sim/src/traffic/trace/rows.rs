@@ -133,12 +133,15 @@ fn few_digits(field: &[u8]) -> Option<u32> {
     if !(1..=9).contains(&field.len()) {
         return None;
     }
-    field.iter().try_fold(0, |number, byte| Some(10 * number + u32::from(digit(*byte)?)))
-}
-
-#[inline]
-fn digit(byte: u8) -> Option<u8> {
-    Some(byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9)
+    let mut number = 0;
+    for byte in field {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = 10 * number + u32::from(digit);
+    }
+    Some(number)
 }
 
 pub(super) fn tokens(field: &[u8], offset: usize) -> Result<u32, Wrong> {
@@ -161,15 +164,15 @@ pub(super) fn seconds(field: &[u8], offset: usize) -> Result<Span, Wrong> {
 
 /// Seconds written with up to 6 digits, a point and up to 9 more, which is quicker than by way of a float and the same.
 fn plain_seconds(field: &[u8]) -> Option<Span> {
-    if field.len() > 16 {
-        return None;
-    }
     let (mut digits, mut point) = (0u64, None);
-    for (place, byte) in field.iter().enumerate() {
-        match digit(*byte) {
-            Some(digit) => digits = 10 * digits + u64::from(digit),
-            None if *byte == b'.' && point.is_none() => point = Some(place),
-            None => return None,
+    for (place, byte) in field.iter().enumerate().take(17) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            digits = 10 * digits + u64::from(digit);
+        } else if *byte == b'.' && point.is_none() {
+            point = Some(place);
+        } else {
+            return None;
         }
     }
     let whole = point?;

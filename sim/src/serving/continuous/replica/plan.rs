@@ -82,26 +82,23 @@ impl Plan {
         steps
     }
 
-    /// The plan with so many steps, or as many of them as can be added up.
-    pub(super) fn with_steps(self, steps: u64) -> Plan {
-        let mut plan = Plan { steps, ..self };
-        let longest = |plan: &Plan| plan.second.0.saturating_add(plan.increase.0.saturating_mul(plan.steps));
-        let length =
-            |plan: &Plan| u128::from(plan.first.0) + u128::from(plan.steps) * u128::from(longest(plan));
-        while plan.steps > 1 && length(&plan) > u128::from(LONGEST) {
-            plan.steps /= 2;
+    /// Gives it so many steps, or as many of them as can be added up.
+    pub(super) fn set_steps(&mut self, steps: u64) {
+        let longest = |steps| self.second.0.saturating_add(self.increase.0.saturating_mul(steps));
+        let length = |steps: u64| self.first.0.saturating_add(steps.saturating_mul(longest(steps)));
+        let mut fitting = steps;
+        while fitting > 1 && length(fitting) > LONGEST {
+            fitting /= 2;
         }
-        plan
+        self.steps = fitting;
     }
 
-    /// The plan if it can be added up, else that of the step under way.
-    pub(super) fn if_short(self) -> Plan {
+    /// Leaves only the step under way of a plan that cannot be added up.
+    pub(super) fn shorten(&mut self) {
         let short = |part: Option<Femtos>| part.is_none_or(|part| part.0 <= LONGEST);
         let run = self.end(self.steps) <= LONGEST;
-        if run && short(self.lead.0) && short(self.lead.1) && short(self.tail) {
-            self
-        } else {
-            Plan::single(self.under_way())
+        if !(run && short(self.lead.0) && short(self.lead.1) && short(self.tail)) {
+            *self = Plan::single(self.under_way());
         }
     }
 
@@ -133,8 +130,9 @@ mod tests {
             tail in prop::option::of(step()),
         ) {
             let lead = (lead.0, lead.1.filter(|_| lead.0.is_some()));
-            let plan = Plan { lead, second, increase, ..Plan::single(first) }.with_steps(steps);
-            let plan = Plan { tail, ..plan }.if_short();
+            let mut plan = Plan { lead, second, increase, tail, ..Plan::single(first) };
+            plan.set_steps(steps);
+            plan.shorten();
             prop_assert!(plan.steps <= steps);
             let parts = [plan.lead.0, plan.lead.1, plan.tail].map(|part| u128::from(part.map_or(0, |part| part.0)));
             let later = u128::from(plan.steps - 1);
