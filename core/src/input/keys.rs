@@ -551,6 +551,17 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let number = |text: &str| {
+            let mut problems = Problems::default();
+            i32::read(&parse("a.yaml", text).unwrap(), &mut problems)
+        };
+        let numbers = ["60.0", "-6e1", "60.5", "1e300", "2147483648.0", "-0.0"].map(number);
+        assert_eq!(numbers, [Some(60), Some(-60), None, None, None, Some(0)]);
+        assert!(read("many: 2.0\nlong: 15s\n").0.is_some_and(|thing| thing.many == Count(2)));
+    }
+
+    #[test]
     fn missing_keys_name_themselves() {
         let (thing, problems) = read("{}");
         assert!(thing.is_none());

@@ -44,6 +44,20 @@ pub struct Node {
 }
 
 impl Node {
+    /// The whole number that it is. One written with a point, as `60.0`, is one as well: for JSON, and for what
+    /// applies manifests.
+    #[must_use]
+    pub fn whole(&self) -> Option<i128> {
+        match self.value {
+            Value::Int(value) => Some(value),
+            #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+            Value::Float(value) if value.fract().abs() <= 0.0 && value.abs() < 2f64.powi(53) => {
+                Some(value as i128)
+            }
+            _ => None,
+        }
+    }
+
     /// What the value is, for messages: `a list`, `the number 5`, `"text"`.
     #[must_use]
     pub fn kind(&self) -> String {

@@ -190,12 +190,8 @@ macro_rules! read_whole {
         impl Read for $type {
             fn read(node: &Node, problems: &mut Problems) -> Option<$type> {
                 let expected = <$type as Read>::shape().phrase;
-                match node.value {
-                    Value::Int(value) => {
-                        <$type>::try_from(value).ok().or_else(|| unexpected(node, &expected, problems))
-                    }
-                    _ => unexpected(node, &expected, problems),
-                }
+                let value = node.whole().and_then(|value| <$type>::try_from(value).ok());
+                value.or_else(|| unexpected(node, &expected, problems))
             }
 
             fn shape() -> Shape {
@@ -220,8 +216,8 @@ pub struct Count(pub u32);
 
 impl Read for Count {
     fn read(node: &Node, problems: &mut Problems) -> Option<Count> {
-        match node.value {
-            Value::Int(value @ 1..=0xffff_ffff) => u32::try_from(value).ok().map(Count),
+        match node.whole().and_then(|value| u32::try_from(value).ok()) {
+            Some(value @ 1..) => Some(Count(value)),
             _ => unexpected(node, &Count::shape().phrase, problems),
         }
     }

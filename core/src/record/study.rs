@@ -101,19 +101,17 @@ impl Estimate {
     #[must_use]
     pub fn of(values: &[f64]) -> Estimate {
         let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
+        let (min, max) = values
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| (min.min(*value), max.max(*value)));
+        // Rounding neither moves the mean of equal values nor spreads them.
+        let mean = (values.iter().sum::<f64>() / count).clamp(min, max);
         let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
         let half_width = (values.len() > 1).then(|| {
             let freedom = values.len() as u64 - 1;
             student_quantile(0.975, freedom) * (squares / freedom as f64 / count).sqrt()
         });
-        Estimate {
-            count: values.len() as u64,
-            mean,
-            half_width_95: half_width,
-            min: values.iter().copied().fold(f64::INFINITY, f64::min),
-            max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        }
+        Estimate { count: values.len() as u64, mean, half_width_95: half_width, min, max }
     }
 }
 
@@ -171,6 +169,12 @@ mod tests {
             assert!((quantile - expected).abs() < 6e-4, "{p} {freedom}: {quantile}");
         }
         assert!((student_quantile(0.975, 1_000_000) - 1.959_966).abs() < 1e-5, "nearly normal");
+    }
+
+    #[test]
+    fn equal_values_have_their_mean_and_no_width() {
+        let estimate = Estimate::of(&[0.1; 3]);
+        assert_eq!((estimate.mean, estimate.half_width_95), (0.1, Some(0.0)));
     }
 
     #[test]
