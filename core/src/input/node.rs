@@ -48,12 +48,12 @@ impl Node {
     /// applies manifests.
     #[must_use]
     pub fn whole(&self) -> Option<i128> {
+        /// 2^53: every whole number below it is a double of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
         match self.value {
             Value::Int(value) => Some(value),
             #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-            Value::Float(value) if value.fract().abs() <= 0.0 && value.abs() < 2f64.powi(53) => {
-                Some(value as i128)
-            }
+            Value::Float(value) if value.fract().abs() <= 0.0 && value.abs() < EXACT => Some(value as i128),
             _ => None,
         }
     }
