@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `format` | the formats, and how one is read |
 //! | `table`, `json_lines` | formats with one request a line |
-//! | `lines`, `record` | lines of bounded length, and the fields of one |
+//! | `lines`, `record`, `plain` | lines of bounded length, the fields of one, and plain numbers |
 //! | `log` | access logs |
 //! | `counts` | formats with numbers of requests: arrivals are drawn |
 //! | `clients` | ServeGen's clients: arrivals are drawn |
@@ -22,6 +22,7 @@ mod json_lines;
 mod lines;
 mod log;
 mod order;
+mod plain;
 mod readers;
 mod record;
 mod rows;

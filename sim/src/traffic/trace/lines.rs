@@ -1,6 +1,6 @@
 //! Lines of bounded length, so that a file without line ends does not fill the memory.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use super::rows::Fault;
 
@@ -62,9 +62,23 @@ impl<R: BufRead> Lines<R> {
 
     /// Reads up to the next end of a line. Whether there was anything.
     fn read_line(&mut self) -> Result<bool, LineError> {
-        let mut bounded = self.input.by_ref().take(LONGEST_LINE as u64 + 1);
-        let read = bounded.read_until(b'\n', &mut self.line).map_err(|error| LineError::of(&error))?;
-        if read > LONGEST_LINE { Err(LineError::TooLong) } else { Ok(read > 0) }
+        loop {
+            let read = match self.input.fill_buf() {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(LineError::of(&error)),
+            };
+            let end = memchr::memchr(b'\n', read);
+            let (length, is_whole) = end.map_or((read.len(), read.is_empty()), |end| (end + 1, true));
+            self.line.extend_from_slice(&read[..length]);
+            self.input.consume(length);
+            if self.line.len() > LONGEST_LINE {
+                return Err(LineError::TooLong);
+            }
+            if is_whole {
+                return Ok(!self.line.is_empty());
+            }
+        }
     }
 
     /// Reads the next line that is not blank, for a reader of rows.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use scaletwin_core::units::{Civil, Span};
 
-use super::{Row, RowTime, TraceError};
+use super::{Row, RowTime, TraceError, plain};
 
 /// Where rows come from.
 pub(super) trait Rows: Send {
@@ -121,27 +121,10 @@ pub(super) fn number<T: std::str::FromStr>(field: &[u8], offset: usize, expected
 
 /// A number of tokens, 0 included.
 pub(super) fn any_tokens(field: &[u8], offset: usize) -> Result<u32, Wrong> {
-    match few_digits(field) {
+    match plain::all(field, plain::take_number) {
         Some(count) => Ok(count),
         None => number(field, offset, "a number of tokens"),
     }
-}
-
-/// A number of one to nine digits, as nearly all are, for which that is quicker.
-#[inline]
-fn few_digits(field: &[u8]) -> Option<u32> {
-    if !(1..=9).contains(&field.len()) {
-        return None;
-    }
-    let mut number = 0;
-    for byte in field {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = 10 * number + u32::from(digit);
-    }
-    Some(number)
 }
 
 pub(super) fn tokens(field: &[u8], offset: usize) -> Result<u32, Wrong> {
@@ -156,33 +139,11 @@ pub(super) fn at_least_one(tokens: u32, offset: usize) -> Result<u32, Wrong> {
 }
 
 pub(super) fn seconds(field: &[u8], offset: usize) -> Result<Span, Wrong> {
-    match plain_seconds(field) {
+    match plain::all(field, plain::take_seconds) {
         Some(span) => Ok(span),
         None => to_span(number(field, offset, "a number of seconds")?, offset),
     }
 }
-
-/// Seconds written with up to 6 digits, a point and up to 9 more, which is quicker than by way of a float and the same.
-fn plain_seconds(field: &[u8]) -> Option<Span> {
-    let (mut digits, mut point) = (0u64, None);
-    for (place, byte) in field.iter().enumerate().take(17) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            digits = 10 * digits + u64::from(digit);
-        } else if *byte == b'.' && point.is_none() {
-            point = Some(place);
-        } else {
-            return None;
-        }
-    }
-    let whole = point?;
-    let part = field.len() - whole - 1;
-    let plain = (1..=6).contains(&whole) && (1..=9).contains(&part);
-    plain.then(|| Span::from_nanos(digits * TENS[9 - part]))
-}
-
-/// Powers of ten.
-const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 pub(super) fn to_span(secs: f64, offset: usize) -> Result<Span, Wrong> {
     match Span::from_written_secs(secs) {
@@ -208,23 +169,5 @@ pub(super) fn micros(count: u64, offset: usize) -> Result<Span, Wrong> {
     match count.checked_mul(1_000).map(Span::from_nanos) {
         Some(span) if span <= Span::CENTURY => Ok(span),
         _ => wrong(offset, format!("{count} us is over a hundred years")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn plain_seconds_are_those_of_the_float(whole in 0u32..2_000_000, part in "[0-9]{0,10}") {
-            let text = format!("{whole}.{part}");
-            let plain = plain_seconds(text.as_bytes());
-            prop_assert_eq!(plain.is_some(), whole < 1_000_000 && (1..=9).contains(&part.len()));
-            let float = Span::from_written_secs(text.parse().unwrap()).unwrap();
-            prop_assert!(plain.is_none_or(|plain| plain == float), "{}", text);
-        }
     }
 }

@@ -8,7 +8,7 @@ use super::record::Record;
 use super::rows::{
     Fault, Found, Rows, Wrong, any_tokens, at_least_one, civil, micros, number, seconds, text, tokens, wrong,
 };
-use super::{Input, Reading, Row, RowTime, TraceFormat};
+use super::{Input, Reading, Row, RowTime, TraceFormat, plain};
 use crate::serving::continuous::content::Run;
 
 /// A CSV file behind its header.
@@ -30,8 +30,13 @@ impl Table {
             record: Record::default(),
             only: Vec::new(),
         };
-        if !table.read_line()? {
-            return Err(Fault::file("the trace is empty: it has no header line"));
+        loop {
+            if !table.read_line()? {
+                return Err(Fault::file("the trace is empty: it has no header line"));
+            }
+            if table.split()? {
+                break;
+            }
         }
         table.header = std::mem::take(&mut table.record);
         let only = only.iter().map(|(name, text)| Ok((table.column(name)?, text.clone())));
@@ -59,38 +64,47 @@ impl Table {
         Fault::ends(1, offset as u64 + 1, message, self.header.text())
     }
 
-    /// Goes on to the next line that is not blank. Whether there is one.
+    /// Reads the next line that is not blank. Whether there is one.
     fn read_line(&mut self) -> Result<bool, Fault> {
-        loop {
-            if !self.lines.next()? {
-                return Ok(false);
-            }
+        let is_there = self.lines.next()?;
+        if is_there {
             self.lines.swap(self.record.line());
-            if let Err(unclosed) = self.record.split(&mut self.quotes) {
-                let message = "a quote that is opened in this line is not closed in it".to_owned();
-                return Err(self.fault(Wrong { column: unclosed.offset as u64 + 1, message }));
-            }
-            if !self.record.is_blank() {
-                return Ok(true);
-            }
         }
+        Ok(is_there)
+    }
+
+    /// Finds the fields of the present line. Whether there are any.
+    fn split(&mut self) -> Result<bool, Fault> {
+        if let Err(unclosed) = self.record.split(&mut self.quotes) {
+            let message = "a quote that is opened in this line is not closed in it".to_owned();
+            return Err(self.fault(Wrong { column: unclosed.offset as u64 + 1, message }));
+        }
+        Ok(!self.record.is_blank())
+    }
+
+    /// Finds the fields of the present line. Whether there are any, and it is asked for.
+    fn split_row(&mut self) -> Result<bool, Fault> {
+        if !self.split()? {
+            return Ok(false);
+        }
+        let (found, expected) = (self.record.len(), self.header.len());
+        if found != expected {
+            let message = format!("the line has {found} fields, the header {expected}");
+            return Err(self.fault(Wrong { column: 1, message }));
+        }
+        if self.record == self.header {
+            let message = "the header stands here again: files were joined".to_owned();
+            return Err(self.fault(Wrong { column: 1, message }));
+        }
+        let asked =
+            |(column, only): &(usize, String)| self.record.field(*column).trim_ascii() == only.as_bytes();
+        Ok(self.only.iter().all(asked))
     }
 
     /// Goes on to the next line that is not blank and is asked for. Whether there is one.
     pub(super) fn advance(&mut self) -> Result<bool, Fault> {
         while self.read_line()? {
-            let (found, expected) = (self.record.len(), self.header.len());
-            if found != expected {
-                let message = format!("the line has {found} fields, the header {expected}");
-                return Err(self.fault(Wrong { column: 1, message }));
-            }
-            if self.record == self.header {
-                let message = "the header stands here again: files were joined".to_owned();
-                return Err(self.fault(Wrong { column: 1, message }));
-            }
-            let asked =
-                |(column, only): &(usize, String)| self.record.field(*column).trim_ascii() == only.as_bytes();
-            if self.only.iter().all(asked) {
+            if self.split_row()? {
                 return Ok(true);
             }
         }
@@ -146,6 +160,13 @@ enum Column {
     PrefixTokens,
     /// A column of a foreign format that has no effect here.
     Other,
+}
+
+impl Column {
+    /// Whether a row of such columns can be a [plain](TableRows::plain_row) one.
+    fn is_plain(self) -> bool {
+        matches!(self, Column::Timestamp | Column::Seconds | Column::PromptTokens | Column::OutputTokens)
+    }
 }
 
 /// A column of a format: its name, its meaning, and whether it has to be there.
@@ -216,6 +237,8 @@ pub(super) struct TableRows {
     prefixes: bool,
     /// Whether tokens may be left out: in our own format.
     bare: bool,
+    /// Whether rows may be plain: all that counts in them are instants and tokens.
+    plain: bool,
 }
 
 impl TableRows {
@@ -223,13 +246,41 @@ impl TableRows {
         let table = Table::new(input, &reading.only)?;
         let columns = read_header(&table, reading.format)?;
         let bare = reading.format == TraceFormat::Csv;
-        Ok(TableRows { table, columns, prefixes: reading.prefixes, bare })
+        let plain = reading.only.is_empty() && columns.iter().all(|column| column.is_plain());
+        Ok(TableRows { table, columns, prefixes: reading.prefixes, bare, plain })
     }
-}
 
-impl Rows for TableRows {
-    fn next(&mut self) -> Result<Option<Found>, Fault> {
-        if !self.table.advance()? {
+    /// The present line as a row, if all its fields stand there plainly: without quotes, spaces, signs. In one pass.
+    fn plain_row(&self) -> Option<Row> {
+        if !self.plain {
+            return None;
+        }
+        let mut row = Row { line: self.table.line(), ..Row::bare(RowTime::Offset(Span::ZERO)) };
+        let mut rest = self.table.record.text();
+        for (place, column) in self.columns.iter().enumerate() {
+            if place > 0 {
+                rest = rest.strip_prefix(b",")?;
+            }
+            match column {
+                Column::Timestamp => {
+                    let end = memchr::memchr(b',', rest).unwrap_or(rest.len());
+                    let (field, after) = rest.split_at(end);
+                    row.at = RowTime::Civil(std::str::from_utf8(field).ok()?.parse().ok()?);
+                    rest = after;
+                }
+                Column::Seconds => row.at = RowTime::Offset(plain::take_seconds(&mut rest)?),
+                Column::PromptTokens => row.prompt_tokens = Some(plain::take_number(&mut rest)?),
+                Column::OutputTokens => row.output_tokens = Some(plain::take_number(&mut rest)?),
+                _ => return None,
+            }
+        }
+        let has_tokens = row.prompt_tokens != Some(0) && row.output_tokens != Some(0);
+        (rest.is_empty() && has_tokens).then_some(row)
+    }
+
+    /// The present line as a row, if it is asked for.
+    fn row(&mut self) -> Result<Option<Found>, Fault> {
+        if !self.table.split_row()? {
             return Ok(None);
         }
         let fields = Fields::read(&self.table, &self.columns, self.bare);
@@ -238,6 +289,20 @@ impl Rows for TableRows {
             Ok(None) => Ok(Some(Found::Failed)),
             Err(wrong) => Err(self.table.fault(wrong)),
         }
+    }
+}
+
+impl Rows for TableRows {
+    fn next(&mut self) -> Result<Option<Found>, Fault> {
+        while self.table.read_line()? {
+            if let Some(row) = self.plain_row() {
+                return Ok(Some(Found::Row(row)));
+            }
+            if let Some(found) = self.row()? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     fn text(&self) -> Vec<u8> {
@@ -397,4 +462,39 @@ fn named(name: &[u8]) -> u64 {
     name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(line: &str) -> TableRows {
+        let text = format!("arrived_at,num_prefill_tokens,num_decode_tokens\n{line}\n");
+        let input = Box::new(std::io::Cursor::new(text.into_bytes()));
+        TableRows::new(input, &Reading::of(TraceFormat::Vidur)).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn plain_rows_are_those_of_the_fields(
+            line in "[0-9]{1,7}[.,][0-9]{0,10}[0-9,.+\" ]{1,8}[0-9]{0,2}",
+        ) {
+            let read = |plain| format!("{:?}", TableRows { plain, ..table(&line) }.next());
+            prop_assert_eq!(read(true), read(false));
+        }
+
+        #[test]
+        fn rows_as_they_mostly_are_are_plain(
+            at in (0u32..1_000_000, 0u32..1_000_000_000),
+            tokens in (1u32..1_000_000_000, 1u32..1_000_000_000),
+        ) {
+            let ((secs, nanos), (prompt, output)) = (at, tokens);
+            let mut rows = table(&format!("{secs}.{nanos:09},{prompt},{output}"));
+            prop_assert!(rows.table.read_line().unwrap());
+            let row = rows.plain_row().unwrap();
+            prop_assert_eq!((row.prompt_tokens, row.output_tokens), (Some(prompt), Some(output)));
+        }
+    }
 }
