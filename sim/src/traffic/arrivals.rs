@@ -191,8 +191,10 @@ pub fn tokens(law: &Law, luck: Component, number: u64, most: u32) -> u32 {
         clippy::cast_sign_loss,
         reason = "clamped to the range of u32"
     )]
-    let rounded = drawn.round().clamp(1.0, f64::from(most)) as u32;
-    rounded
+    let below = drawn.clamp(0.0, f64::from(most)) as u32;
+    // To the nearest, halves up.
+    let rounded = if drawn - f64::from(below) >= 0.5 { below.saturating_add(1) } else { below };
+    rounded.clamp(1, most)
 }
 
 #[cfg(test)]
