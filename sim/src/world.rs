@@ -267,7 +267,7 @@ impl Model for World {
             Event::Shock { pool, number } => self.shock_comes(pool, number, calendar),
             Event::DrainAgain(node) => self.drain_again(node, calendar),
             Event::Failures { pool, step } => self.failures_are_due(pool, step, calendar)?,
-            Event::NodeFails(node) => self.node_fails_by_itself(node, calendar)?,
+            Event::NodeFails { node, returns } => self.failure_is_due(node, returns, calendar)?,
             Event::NodeUnready(node) => self.node_is_found_unready(node, calendar),
             Event::Unhealthy(replica) => self.replica_is_unhealthy(replica, calendar),
             Event::EjectionOver(replica) => self.ejection_is_over(replica, calendar),

@@ -16,6 +16,7 @@
 //! billed from launch to the end of the run at 1800 s, or to their being given back: 1800 s + 1040 s + 1360 s.
 
 use scaletwin_core::record::{Finished, Outcome, RunRecord};
+use scaletwin_core::units::Time;
 
 use crate::running::{record, requests};
 
@@ -223,4 +224,60 @@ fn memoryless_failures_come_as_often_as_their_mean_says() {
     let failures = record(&text).summary.node_pools[0].failures.expect("they fail") as f64;
     // Poisson with mean 98: within three standard deviations.
     assert!((failures - 98.0).abs() < 30.0, "{failures}");
+}
+
+/// One replica on one node that fails at these instants and comes back after `recovery`.
+fn failing_again(failures: &str, service: &str) -> String {
+    format!(
+        "
+name: again
+duration: 300s
+end: cut
+window: 10s
+clusters:
+  - name: here
+    detection: {{grace_period: 1000s}}
+    node_pools: [{{name: main, instance_type: own, cpu: 1, memory: 4Gi, nodes: 1, failures: {{{failures}}}}}]
+services:
+  - name: one
+    {service}
+    deployments: [{{name: main, cold_start: 2s, replica: {{cpu: 1}}, engine: {{kind: concurrency, limit: 900, service_time: 100ms}}}}]
+traffic: [{{name: all, arrivals: {{constant: {{rate: 1/s}}}}}}]
+"
+    )
+}
+
+#[test]
+fn probes_of_one_failure_say_nothing_of_the_next() {
+    let service = "health_check: {interval: 30s, timeout: 5s, unhealthy_threshold: 4}";
+    let failures = "at: [{at: 100s, nodes: 1}, {at: 200s, nodes: 1}], recovery: 60s";
+    let record = record(&failing_again(failures, service));
+    // Of the first failure they would end at 0 + 30 (4 + 3) + 5 s = 215 s; it was over at 160 s. Of the second, at
+    // 162 + 30 (2 + 3) + 5 s = 317 s; it is over at 260 s. Each time the server takes 2 s more.
+    assert_eq!(ready(&record, &[150.0, 160.0, 210.0, 220.0, 250.0, 260.0]), [1.0, 0.8, 1.0, 1.0, 1.0, 0.8]);
+}
+
+#[test]
+fn an_ejection_for_one_failure_says_nothing_of_the_next() {
+    let service = "outlier_detection: {consecutive_failures: 5, ejection: 30s}";
+    let failures = "at: [{at: 100s, nodes: 1}, {at: 125s, nodes: 1}], recovery: 20s, requests: fail";
+    let (_, requests) = requests(&failing_again(failures, service));
+    // Five requests fail from 100 s on, and five from 125 s on; the end of the first ejection at 134 s brings no more.
+    let failed: Vec<u64> = with(&requests, Outcome::Failed)
+        .iter()
+        .map(|request| request.arrived.since(Time::ZERO).as_secs())
+        .collect();
+    assert_eq!(failed, [100, 101, 102, 103, 104, 125, 126, 127, 128, 129]);
+}
+
+#[test]
+fn a_node_that_has_come_back_fails_once_in_its_mtbf() {
+    let at: Vec<String> = (1..=10).map(|step| format!("{{at: {}s, nodes: 20}}", 10 * step)).collect();
+    let failures = format!("mtbf: 10h, recovery: 1s, at: [{}]", at.join(", "));
+    let text = failing_again(&failures, "").replace("nodes: 1, failures", "nodes: 20, failures");
+    let record =
+        record(&text.replace("duration: 300s", "duration: 10h").replace("window: 10s", "window: 1h"));
+    // 200 as planned, and 20 by chance, with a standard deviation of 4.5.
+    let failures = record.summary.node_pools[0].failures.expect("they fail");
+    assert!((202..=238).contains(&failures), "{failures}");
 }

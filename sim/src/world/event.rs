@@ -66,8 +66,13 @@ pub enum Event {
         /// Which of the failures.
         step: u32,
     },
-    /// A node fails.
-    NodeFails(NodeId),
+    /// A node fails by itself.
+    NodeFails {
+        /// The node.
+        node: NodeId,
+        /// How often it had come back when that was planned.
+        returns: u32,
+    },
     /// The cluster finds out that a node has failed.
     NodeUnready(NodeId),
     /// A gateway's probes of a replica have got no answer.

@@ -28,13 +28,14 @@ impl World {
         let failures = self.fleet.pool(pool).1.failures.as_ref();
         let Some(mtbf) = failures.and_then(|failures| failures.mtbf.as_ref()) else { return };
         // Above the draws that choose among nodes, which number their instants in the upper half.
-        let life = match self.fleet.returns_of(node) {
+        let returns = self.fleet.returns_of(node);
+        let life = match returns {
             0 => u64::from(ordinal),
             returns => 1 << 63 | u64::from(returns) << 32 | u64::from(ordinal),
         };
         let seconds = mtbf.draw(&mut self.luck.failure[pool].entity(life));
         let life = Span::from_secs_f64(seconds).map_or(Span::CENTURY, |span| span.min(Span::CENTURY));
-        calendar.at(calendar.now().saturating_add(life), Phase::Fail, Event::NodeFails(node));
+        calendar.at(calendar.now().saturating_add(life), Phase::Fail, Event::NodeFails { node, returns });
     }
 
     /// Plans the failures of a pool that the scenario names, from `step` on.
@@ -115,12 +116,16 @@ impl World {
         Err(message)
     }
 
-    /// A node fails when its time has come.
-    pub(super) fn node_fails_by_itself(
+    /// The time of a node has come, unless it failed before and has come back.
+    pub(super) fn failure_is_due(
         &mut self,
         node: NodeId,
+        returns: u32,
         calendar: &mut Calendar<Event>,
     ) -> Result<(), WorldError> {
+        if self.fleet.returns_of(node) != returns {
+            return Ok(());
+        }
         let pool = self.fleet.place_of_node(node).map(|(pool, _)| pool);
         let failures = pool.and_then(|pool| self.fleet.pool(pool).1.failures.as_ref());
         let lost = failures.map_or(Lost::Hang, |failures| failures.requests);
@@ -199,14 +204,20 @@ impl World {
         let id = serving.id;
         if let Some(ready) = self.fleet.replica(id).and_then(|replica| replica.ready) {
             let out = check.taken_out(ready, calendar.now(), lost);
+            if let Engine::Halted(halted) = &mut self.state.replicas.at(slot).engine {
+                halted.probed_at = Some(out);
+            }
             calendar.at(out, Phase::Fail, Event::Unhealthy(id));
         }
     }
 
-    /// The gateway takes a replica out that does not answer its probes.
+    /// The gateway takes a replica out that does not answer its probes, unless these were of a failure before.
     pub(super) fn replica_is_unhealthy(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let Some(slot) = self.state.replicas.slot_of(id) else { return };
         let Engine::Halted(halted) = &mut self.state.replicas.at(slot).engine else { return };
+        if halted.probed_at != Some(calendar.now()) {
+            return;
+        }
         halted.out = true;
         self.stop_routing_to(slot, calendar.now());
     }
@@ -222,19 +233,22 @@ impl World {
         let id = serving.id;
         let Engine::Halted(halted) = &mut serving.engine else { return };
         if let Some(number) = halted.fails(outlier.consecutive_failures) {
-            self.stop_routing_to(slot, calendar.now());
             let back = calendar.now().saturating_add(outlier.lasts(number));
+            halted.ejected_until = Some(back);
+            self.stop_routing_to(slot, calendar.now());
             calendar.at(back, Phase::Fail, Event::EjectionOver(id));
         }
     }
 
-    /// A gateway tries a replica again that it ejected, unless somebody knows by now that it does not answer.
+    /// A gateway tries a replica again that it ejected, unless somebody knows by now that it does not answer, or the
+    /// ejection was of a failure before.
     pub(super) fn ejection_is_over(&mut self, id: ReplicaId, calendar: &mut Calendar<Event>) {
         let Some(slot) = self.state.replicas.slot_of(id) else { return };
         let is_ready = self.fleet.replica(id).is_some_and(|replica| replica.ready.is_some());
         let serving = self.state.replicas.at(slot);
-        let out = serving.draining || serving.ready || serving.halted().is_none_or(|halted| halted.out);
-        if out || !is_ready {
+        let is_over = |halted: &Halted| !halted.out && halted.ejected_until == Some(calendar.now());
+        let comes_back = !serving.draining && !serving.ready && serving.halted().is_some_and(is_over);
+        if !comes_back || !is_ready {
             return;
         }
         serving.ready = true;

@@ -23,6 +23,10 @@ pub(crate) struct Halted {
     /// Failures since the last ejection.
     failures: u32,
     ejections: u32,
+    /// When its last ejection is over.
+    pub(super) ejected_until: Option<Time>,
+    /// When its gateway's probes have got no answer for long enough.
+    pub(super) probed_at: Option<Time>,
     /// Whether probes have taken it out for good.
     pub(super) out: bool,
     /// Requests that hang in it, by place, each with the tokens that it had got.
@@ -33,9 +37,19 @@ impl Halted {
     /// What is left of an engine that stops at `at`, after its requests were taken out.
     pub(super) fn of(engine: &Engine, at: Time, slots: u32, lost: Lost, room: Option<usize>) -> Halted {
         let busy = (engine.busy_nanos(at, 1).0, engine.busy_nanos(at, slots).1);
-        let preemptions = engine.preemptions();
-        let (failures, ejections, out, requests) = (0, 0, false, BTreeMap::new());
-        Halted { at, busy, preemptions, lost, room, failures, ejections, out, requests }
+        Halted {
+            at,
+            busy,
+            preemptions: engine.preemptions(),
+            lost,
+            room,
+            failures: 0,
+            ejections: 0,
+            ejected_until: None,
+            probed_at: None,
+            out: false,
+            requests: BTreeMap::new(),
+        }
     }
 
     pub(super) fn at(&self) -> Time {
