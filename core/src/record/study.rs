@@ -86,7 +86,7 @@ fn name_of(value: &Value, place: usize) -> String {
         (_, _, Some(metric), Some(quantile)) => format!("{metric}-{quantile}"),
         (Some(cluster), Some(name), ..) if !cluster.is_empty() => format!("{cluster}/{name}"),
         (_, Some(name), ..) => name.to_owned(),
-        _ => place.to_string(),
+        _ => value.get("priority").map_or_else(|| place.to_string(), Value::to_string),
     }
 }
 
@@ -179,9 +179,18 @@ mod tests {
 
     #[test]
     fn entries_of_lists_go_by_their_names() {
-        let value = serde_json::json!({"services": [{"name": "chat", "slo": {"met": true}}], "seed": 1});
+        let chat = serde_json::json!({"name": "chat", "slo": {"met": true}, "priorities": [{"priority": 5, "arrived": 2}]});
+        let value = serde_json::json!({"services": [chat], "seed": 1});
         let mut values = BTreeMap::new();
         collect("", &value, &mut values);
-        assert_eq!(values.keys().collect::<Vec<_>>(), ["seed", "services.chat.slo.met"]);
+        assert_eq!(
+            values.keys().collect::<Vec<_>>(),
+            [
+                "seed",
+                "services.chat.priorities.5.arrived",
+                "services.chat.priorities.5.priority",
+                "services.chat.slo.met"
+            ]
+        );
     }
 }
