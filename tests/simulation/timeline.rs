@@ -114,3 +114,19 @@ fn the_reasons_are_the_controllers_own() {
     assert!(at("705.0").contains("ScaleDownStabilized"));
     assert!(at("720.0").contains("SucceededRescale"));
 }
+
+#[test]
+fn the_last_window_of_a_run_that_is_cut_has_the_requests_that_are_cut_off() {
+    let text = "
+name: cut
+duration: 90s
+end: cut
+services:
+  - name: one
+    deployments: [{name: main, replicas: 1, engine: {kind: concurrency, limit: 2, service_time: 1h}}]
+traffic: [{name: all, requests: 5, arrivals: {constant: {rate: 1/s}}}]
+";
+    let rows = record(text).capacity;
+    let requests: Vec<_> = rows.iter().map(|row| (row.in_system, row.waiting)).collect();
+    assert_eq!(requests, [(5, 3), (5, 3)]);
+}

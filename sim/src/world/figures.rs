@@ -9,9 +9,8 @@ use super::World;
 use super::settings::EngineSettings;
 
 impl World {
-    /// What the fleet adds to the summary of a run that ends at `now`.
+    /// What the fleet adds to the summary of a run that ends at `now`, after its last window.
     pub(super) fn figures(&mut self, now: Time) -> FleetFigures {
-        self.note_window(now);
         if !self.state.measuring {
             self.begin_to_count(now);
         }

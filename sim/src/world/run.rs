@@ -260,6 +260,8 @@ impl Run {
             self.world.settings.cut
         };
         self.world.advance_all(end);
+        // The last window still has the requests that the end cuts off.
+        self.world.note_window(end);
         self.world.end(end);
         let figures = self.world.figures(end);
         let requests = self.take_requests();
