@@ -216,8 +216,9 @@ pub struct Count(pub u32);
 
 impl Read for Count {
     fn read(node: &Node, problems: &mut Problems) -> Option<Count> {
-        match node.whole().and_then(|value| u32::try_from(value).ok()) {
-            Some(value @ 1..) => Some(Count(value)),
+        match node.whole().map(|value| (value, u32::try_from(value))) {
+            Some((_, Ok(value @ 1..))) => Some(Count(value)),
+            Some((4_294_967_296.., _)) => unexpected(node, "a whole number, 1 to 4294967295", problems),
             _ => unexpected(node, &Count::shape().phrase, problems),
         }
     }

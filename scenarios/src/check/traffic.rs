@@ -98,6 +98,10 @@ impl Stream<'_> {
         problems: &mut Problems,
     ) -> Option<(SourceSettings, Option<Civil>)> {
         let TrafficSpec { trace, arrivals, clients, sessions, .. } = &self.written.value;
+        let source = Problem::error(
+            &self.written.place,
+            "a stream has one of the keys trace, arrivals, clients, sessions",
+        );
         match (trace, arrivals, clients, sessions) {
             (Some(trace), None, None, None) => {
                 let prefixes = deployments.iter().any(|model| {
@@ -121,12 +125,12 @@ impl Stream<'_> {
             (None, None, None, Some(sessions)) => {
                 Some((SourceSettings::Sessions(self.sessions(sessions, problems)?), None))
             }
+            (None, None, None, None) => {
+                problems.push(source.hint("for instance arrivals: {poisson: {rate: 8/s}}"));
+                None
+            }
             _ => {
-                let problem = Problem::error(
-                    &self.written.place,
-                    "a stream has one of the keys trace, arrivals, clients, sessions",
-                );
-                problems.push(problem.hint("make each a stream of its own"));
+                problems.push(source.hint("make each a stream of its own"));
                 None
             }
         }
