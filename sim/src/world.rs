@@ -187,8 +187,8 @@ struct ServiceState {
     crossing: cross_zone::Crossing,
 }
 
-/// The most requests in the system, which take about 4 GB.
-const MOST_AT_ONCE: usize = 20_000_000;
+/// The most requests in the system, which take about 3 GB.
+const MOST_AT_ONCE: usize = 16_000_000;
 
 /// The most windows of a timeline: years of minutes.
 const MOST_WINDOWS: u64 = 2_000_000;

@@ -145,3 +145,45 @@ fn nobody_is_evicted_while_most_of_a_small_zone_does_not_answer() {
     // All five are a zone without power, and the other one works: one after the other.
     assert_eq!([445, 465, 485].map(|second| waiting(5, second)), [1, 3, 5]);
 }
+
+#[test]
+fn an_image_that_was_being_unpacked_is_downloaded_again() {
+    // 10 GB at 100 MB/s take 100 s, unpacking at 50 MB/s 200 s, the start 7 s, after a launch of the pod at 10 s.
+    let first = |fails: &str| {
+        let text = format!(
+            "
+name: unpacking
+duration: 600s
+end: cut
+clusters:
+  - name: here
+    node_pools: [{{name: all, instance_type: own, cpu: 4, memory: 16Gi, nodes: 1, download: 100MB/s, failures: {{at: [{{at: {fails}, nodes: 1}}], recovery: 5s}}}}]
+services:
+  - name: one
+    queue: {{}}
+    deployments: [{{name: main, replicas: 0, replica: {{cpu: 2}}, start_up: {{image: {{size: 10GB, extract: 50MB/s}}, start: 7s}}, engine: {{kind: concurrency, limit: 1000, service_time: 100ms}}}}]
+traffic: [{{name: all, arrivals: {{constant: {{rate: 1/s}}}}}}]
+policy: {{controllers: [{{kind: static, target: one/main, replicas: 1, from: 10s}}]}}
+"
+        );
+        let started = requests(&text).1.into_iter().filter_map(|(_, request)| request.started).min();
+        started.map(|at| at.as_secs_f64())
+    };
+    assert_eq!(first("590s"), Some(317.0));
+    assert_eq!(first("60s"), Some(65.0 + 307.0));
+    assert_eq!(first("200s"), Some(205.0 + 307.0));
+}
+
+#[test]
+fn nodes_come_back_from_an_outage_when_it_is_over() {
+    let out = "outages: [{cluster: here, zone: a, at: 100s, duration: 300s}]\nservices:";
+    let back = ONE.replace("at: [{at: 100s, nodes: 1}]", "recovery: 20s");
+    let text = scenario(&back, "round-robin", "", "").replace("services:", out);
+    let record =
+        record(&text.replace(
+            "name: main\n        instance_type",
+            "name: main\n        zone: a\n        instance_type",
+        ));
+    // Back at 400 s, serving 30 s later.
+    assert_eq!(ready(&record, &[90.0, 150.0, 420.0, 430.0]), [2.0, 0.0, 0.0, 2.0]);
+}

@@ -283,7 +283,7 @@ impl Stream<'_> {
             (from, to)
         });
         let path = self.folder.join(&spec.path.value);
-        let first = TraceReader::open(&path, &Reading { prefixes: false, ..reading.clone() });
+        let first = TraceReader::open(&path, &Reading { prefixes: false, scale: 1.0, ..reading.clone() });
         let first = match first.and_then(|mut reader| reader.begins()) {
             Ok(at) => at?,
             Err(error) => {
@@ -304,7 +304,7 @@ impl Stream<'_> {
             start: Civil::DEFAULT_START,
             slice,
             speed: spec.speed.0,
-            copies: spec.rate_scale.0,
+            copies: if spec.format.is_drawn() { 1.0 } else { spec.rate_scale.0 },
             requests: self.written.requests.as_ref().map(|requests| requests.value),
             lengths: lengths?,
             most_tokens: (MOST_TOKENS, MOST_TOKENS),
@@ -411,6 +411,7 @@ fn reading(spec: &At<TraceSpec>, prefixes: bool, problems: &mut Problems) -> Opt
         skip_bad: spec.skip_bad,
         only: spec.only.iter().map(|(name, text)| (name.clone(), text.clone())).collect(),
         fields: spec.fields.as_ref().map(|fields| log_fields(fields)).unwrap_or_default(),
+        scale: if format.is_drawn() { spec.rate_scale.0 } else { 1.0 },
         ..Reading::of(format)
     })
 }
@@ -492,6 +493,9 @@ fn process(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Process> 
     Some(Process::Varying { curve, gaps: unit_gaps(cv, problems)? })
 }
 
+/// The least shape of Weibull gaps; their cv is 840 then, as large as that of gamma gaps may be.
+const LEAST_WEIBULL: f64 = 0.09;
+
 /// Gaps of mean 1.
 fn unit_gaps(cv: &At<Positive>, problems: &mut Problems) -> Option<Law> {
     let square = cv.value.0 * cv.value.0;
@@ -522,8 +526,9 @@ fn gaps(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Law> {
         ArrivalsSpec::Weibull(spec) => {
             let (mean, shape) = (mean(&spec.rate)?, spec.shape.value.0);
             let scale = mean / libm::tgamma(1.0 + 1.0 / shape);
-            if !(scale > 0.0 && scale.is_finite()) {
-                problems.error(&spec.shape.place, "the shape of Weibull gaps is above 0.006");
+            if shape < LEAST_WEIBULL || scale <= 0.0 {
+                let message = format!("the shape of Weibull gaps is at least {LEAST_WEIBULL}, found {shape}");
+                problems.error(&spec.shape.place, message);
                 return None;
             }
             Some(Law::Weibull { shape, scale })

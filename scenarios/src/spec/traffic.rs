@@ -74,7 +74,8 @@ scaletwin_core::keys! {
         pub slice: Option<At<SliceSpec>> = None,
         /// By what time runs faster: 2 halves all gaps.
         pub speed: Positive = Positive(1.0),
-        /// Copies of each request on average: 0.5 leaves out half of them at random, 2 doubles them.
+        /// Copies of each request on average: 0.5 leaves out half of them at random, 2 doubles them. Where arrivals are drawn
+        /// from numbers of requests, those numbers grow instead.
         pub rate_scale: Positive = Positive(1.0),
         /// Whether lines that cannot be used are left out and counted, rather than an error.
         pub skip_bad: bool = false,

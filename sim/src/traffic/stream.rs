@@ -11,6 +11,7 @@ use super::arrivals::{GeneratorSettings, GeneratorState, tokens};
 use super::clients::{ClientSettings, ClosedLoopSettings, ClosedLoopState, RetryState, client_of};
 use super::request::Request;
 use super::sessions::{SessionSettings, SessionState, Turn};
+use super::trace::whole;
 use super::trace::{LeftOut, Reading, Row, RowTime, TraceError, TraceReader};
 
 /// A stream of traffic for one service.
@@ -69,7 +70,7 @@ pub struct TraceSettings {
     pub slice: (Span, Span),
     /// By what time runs faster: 2 halves all gaps.
     pub speed: f64,
-    /// Copies of each request on average: 0.5 leaves out half of them, 2 doubles them.
+    /// Copies of each row on average: 0.5 leaves out half of them, 2 doubles them.
     pub copies: f64,
     /// The most requests.
     pub requests: Option<u64>,
@@ -309,7 +310,7 @@ impl Stream {
             if offset < settings.slice.0 {
                 continue;
             }
-            let copies = copies(settings.copies, state.copies, index);
+            let copies = whole(settings.copies, state.copies, index);
             let copies = copies.min(settings.requests.map_or(u64::MAX, |most| most - state.given));
             if copies == 0 {
                 continue;
@@ -454,18 +455,6 @@ fn lengths(settings: &TraceSettings, state: &TraceState, number: u64, row: &Row)
         one(row.prompt_tokens, prompt, state.prompt, settings.most_tokens.0),
         one(row.output_tokens, output, state.output, settings.most_tokens.1),
     )
-}
-
-/// How many copies of row `index` are replayed.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the number of copies is checked"
-)]
-fn copies(mean: f64, luck: Component, index: u64) -> u64 {
-    let whole = mean.floor();
-    let more = mean > whole && luck.entity(index).uniform() < mean - whole;
-    whole as u64 + u64::from(more)
 }
 
 /// A span at another speed.

@@ -42,6 +42,7 @@ use flate2::read::MultiGzDecoder;
 use scaletwin_core::units::{Civil, Span};
 
 use crate::serving::continuous::content::Run;
+pub(super) use counts::whole;
 pub use documents::{bucket_quantiles, cdf};
 pub use error::TraceError;
 pub use format::{FORMATS, Lengths, LogFields, Reading, TimeUnit, TraceFormat};
@@ -176,6 +177,8 @@ pub struct TraceReader {
     rows: Box<dyn Rows>,
     order: Option<Order>,
     skip_bad: bool,
+    /// Whether there need be no request: numbers that are made smaller may all become 0.
+    may_be_empty: bool,
     /// What has been left out as far as rows have been read.
     left_out_ahead: LeftOut,
     /// The row read last.
@@ -221,6 +224,7 @@ impl TraceReader {
             rows: readers::of(input, reading).map_err(|fault| fault.error(path))?,
             order: reading.format.is_unordered().then(Order::default),
             skip_bad: reading.skip_bad,
+            may_be_empty: reading.scale < 1.0,
             left_out_ahead: LeftOut::default(),
             last: None,
             ahead: VecDeque::with_capacity(AT_A_TIME),
@@ -263,7 +267,7 @@ impl TraceReader {
         loop {
             let row = self.next_by_arrival()?;
             match (&row, self.last) {
-                (None, None) => return Err(self.empty()),
+                (None, None) if !self.may_be_empty => return Err(self.empty()),
                 (Some(row), Some((last, line))) if row.at < last => {
                     if self.skip_bad {
                         self.left_out_ahead.bad += 1;

@@ -172,8 +172,12 @@ impl World {
         self.fleet.pool(pool).1.failures.as_ref()
     }
 
-    /// A node that failed has started again: its pods do too, as far as they have not been evicted.
+    /// A node that failed has started again, unless its zone is out: its pods do too, as far as they have not been evicted.
     pub(super) fn node_returns(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
+        if let Some(end) = self.outage_of(node, calendar.now()) {
+            calendar.at(end, Phase::Complete, Event::NodeReturns(node));
+            return;
+        }
         let Some(name) = self.fleet.node_returns(node) else { return };
         self.forget_memory_of(node);
         self.state.evictions.forget(node);

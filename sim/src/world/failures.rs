@@ -103,6 +103,14 @@ impl World {
         Ok(())
     }
 
+    /// When the outage is over in which a node is; `None` if it is in none.
+    pub(super) fn outage_of(&self, node: NodeId, now: Time) -> Option<Time> {
+        let (pool, _) = self.fleet.place_of_node(node)?;
+        let (cluster, settings) = (self.fleet.cluster_of_pool(pool), self.fleet.pool(pool).1);
+        let holding = self.settings.outages.iter().filter(|outage| outage.holds(cluster, settings, now));
+        holding.map(|outage| (Time::ZERO + outage.at).saturating_add(outage.duration)).max()
+    }
+
     /// Whether a pool can have no node now, because its zone is out.
     pub(super) fn refuse_in_outage(&mut self, pool: usize, now: Time) -> Result<(), String> {
         let cluster = self.fleet.cluster_of_pool(pool);

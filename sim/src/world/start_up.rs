@@ -97,6 +97,8 @@ pub(super) struct StartUps {
     renewed: BTreeSet<u32>,
     /// What is on its way to a node.
     fetching: BTreeSet<(NodeId, u32)>,
+    /// Those of them that are there but for the unpacking, and when that is over.
+    unpacking: BTreeSet<(NodeId, u32, Time)>,
     /// What each node sends to another one, which it does for one at a time: to which, and what.
     sending: BTreeMap<NodeId, (NodeId, u32)>,
     /// How many servers of each deployment sleep on each node.
@@ -447,7 +449,7 @@ impl World {
         nodes.find(|node| {
             let pool = self.fleet.place_of_node(*node).map(|(pool, _)| pool);
             let here = pool.is_some_and(|pool| self.fleet.cluster_of_pool(pool) == cluster);
-            here && !sending.contains_key(node)
+            here && self.fleet.failed_at(*node).is_none() && !sending.contains_key(node)
         })
     }
 
@@ -479,16 +481,18 @@ impl World {
             self.state.start_ups.sending.retain(|_, sent| *sent != (node, artifact));
             let unpacking = self.artifacts.unpacking.get(&artifact).copied().unwrap_or(Span::ZERO);
             let at = now.saturating_add(unpacking);
+            self.state.start_ups.unpacking.insert((node, artifact, at));
             calendar.at(at, Phase::Complete, Event::Fetched { node, artifact });
         }
         self.plan_downloads(calendar);
     }
 
-    /// A node has something that replicas on it may have waited for.
+    /// A node has something that replicas on it may have waited for, unless it failed while it was unpacking it.
     pub(super) fn node_has(&mut self, node: NodeId, artifact: u32, calendar: &mut Calendar<Event>) {
-        if !self.state.start_ups.fetching.remove(&(node, artifact)) {
+        if !self.state.start_ups.unpacking.remove(&(node, artifact, calendar.now())) {
             return;
         }
+        self.state.start_ups.fetching.remove(&(node, artifact));
         self.keep(node, artifact);
         let here = self.state.start_ups.starting.iter().filter(|(_, starting)| {
             starting.node == node && matches!(starting.stage, Stage::Image | Stage::Weights)
@@ -539,6 +543,7 @@ impl World {
     pub(super) fn stop_downloads_of(&mut self, node: NodeId, calendar: &mut Calendar<Event>) {
         let state = &mut self.state.start_ups;
         state.fetching.retain(|(of, _)| *of != node);
+        state.unpacking.retain(|(of, ..)| *of != node);
         state.sending.retain(|_, (to, _)| *to != node);
         state.transfers.cancel(calendar.now(), node);
         if let Some((to, artifact)) = self.state.start_ups.sending.remove(&node) {

@@ -10,7 +10,7 @@ use scaletwin_core::input::suggestion;
 use scaletwin_core::random::{Component, Draws, Law};
 use scaletwin_core::units::Span;
 
-use super::counts::{part_of, word};
+use super::counts::{SCALED, part_of, whole, word};
 use super::rows::{Fault, Found, Rows, Wrong, number, seconds, wrong};
 use super::table::Table;
 use super::{Input, Reading, Row, RowTime};
@@ -29,6 +29,7 @@ pub(super) struct Clients {
     table: Table,
     /// Of client, start, rate, law, shape: the columns.
     columns: [usize; 5],
+    scale: f64,
     luck: Component,
     /// Clients with requests in each window, by its start.
     windows: BTreeMap<Span, Vec<Active>>,
@@ -76,6 +77,7 @@ impl Clients {
         Ok(Clients {
             table,
             columns,
+            scale: reading.scale,
             luck: reading.luck,
             windows: BTreeMap::new(),
             before: None,
@@ -136,14 +138,15 @@ impl Clients {
         let Some((from, active)) = self.windows.pop_first() else { return Ok(false) };
         let width = self.step.unwrap_or(WINDOW);
         for client in active {
-            let requests = client.rate * width.as_secs_f64();
+            let luck = self.luck.entity(client.client).bits() ^ from.as_nanos();
+            let requests = (client.rate * width.as_secs_f64()).round() * self.scale;
             if requests > MOST_REQUESTS {
                 let message = format!("{requests} requests of a client in one window are too many");
                 return Err(Fault::ends(client.line, 1, message, b""));
             }
-            let luck = self.luck.entity(client.client).bits() ^ from.as_nanos();
-            let drawing = Drawing::new(&client, from, width, self.luck.entity(luck));
-            if let Some(mut drawing) = drawing {
+            let requests = whole(requests, self.luck, SCALED | luck);
+            if requests > 0 {
+                let mut drawing = Drawing::new(&client, from, width, requests, self.luck.entity(luck));
                 self.next.push(Reverse((drawing.next(), client.client)));
                 self.drawing.insert(client.client, drawing);
             }
@@ -188,21 +191,15 @@ impl Rows for Clients {
 }
 
 impl Drawing {
-    /// The requests of a client in a window; `None` if there are none. The gaps are drawn twice, once for their sum.
-    fn new(client: &Active, from: Span, width: Span, draws: Draws) -> Option<Drawing> {
-        let requests = (client.rate * width.as_secs_f64()).round();
-        if requests < 1.0 {
-            return None;
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most MOST_REQUESTS")]
-        let left = requests as u64;
+    /// So many requests of a client in a window. The gaps are drawn twice, once for their sum.
+    fn new(client: &Active, from: Span, width: Span, left: u64, draws: Draws) -> Drawing {
         let law = match client.is_gamma {
             true => Law::Gamma { shape: client.shape, scale: 1.0 },
             false => Law::Weibull { shape: client.shape, scale: 1.0 },
         };
         let mut all = draws;
         let total: f64 = (0..=left).map(|_| law.draw(&mut all)).sum();
-        Some(Drawing { law, draws, total, passed: 0.0, left, from, width, line: client.line })
+        Drawing { law, draws, total, passed: 0.0, left, from, width, line: client.line }
     }
 
     /// When the next request arrives.

@@ -33,14 +33,16 @@ pub(super) trait Steps: Send {
 pub(super) struct Drawn<S> {
     begins: Option<RowTime>,
     steps: S,
+    scale: f64,
     luck: Component,
     taken: u64,
     current: Option<(Step, Draws, f64)>,
 }
 
 impl<S: Steps> Drawn<S> {
-    pub(super) fn new(steps: S, luck: Component) -> Drawn<S> {
-        Drawn { begins: steps.begins(), steps, luck, taken: 0, current: None }
+    pub(super) fn new(steps: S, reading: &Reading) -> Drawn<S> {
+        let (scale, luck) = (reading.scale, reading.luck);
+        Drawn { begins: steps.begins(), steps, scale, luck, taken: 0, current: None }
     }
 }
 
@@ -55,7 +57,8 @@ impl<S: Steps> Rows for Drawn<S> {
                 let at = step.from.plus(part_of(step.width, *share)).unwrap_or(step.from);
                 return Ok(Some(Found::Row(Row { line: step.line, ..Row::bare(at) })));
             }
-            let Some(step) = self.steps.next()? else { return Ok(None) };
+            let Some(mut step) = self.steps.next()? else { return Ok(None) };
+            step.requests = whole(step.requests as f64 * self.scale, self.luck, SCALED | self.taken);
             self.current = Some((step, self.luck.entity(self.taken), 0.0));
             self.taken += 1;
         }
@@ -64,6 +67,17 @@ impl<S: Steps> Rows for Drawn<S> {
     fn begins(&self) -> Option<RowTime> {
         self.begins
     }
+}
+
+/// The draws of scaled numbers, besides those of instants.
+pub(super) const SCALED: u64 = 1 << 63;
+
+/// A whole number whose mean is `mean`: that below it, or by chance the next.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "means are checked")]
+pub(in crate::traffic) fn whole(mean: f64, luck: Component, number: u64) -> u64 {
+    let below = mean.floor();
+    let more = mean > below && luck.entity(number).uniform() < mean - below;
+    below as u64 + u64::from(more)
 }
 
 /// The least of `left` independent shares that are even over what is left after `share`: the order statistics one by one.

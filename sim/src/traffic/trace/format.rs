@@ -154,6 +154,8 @@ pub struct Reading {
     pub only: Vec<(String, String)>,
     /// Where an access log has its times and lengths.
     pub fields: LogFields,
+    /// By how much numbers of requests grow, in formats whose arrivals are drawn.
+    pub scale: f64,
     /// The luck of arrivals that are drawn.
     #[serde(skip)]
     pub luck: Component,
@@ -169,6 +171,7 @@ impl Reading {
             skip_bad: false,
             only: Vec::new(),
             fields: LogFields::default(),
+            scale: 1.0,
             luck: Seed(1).component("trace"),
         }
     }

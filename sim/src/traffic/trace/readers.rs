@@ -18,11 +18,11 @@ pub(super) fn of(input: Input, reading: &Reading) -> Result<Box<dyn Rows>, Fault
         TraceFormat::Mooncake | TraceFormat::Jsonl => Box::new(json_lines::JsonRows::new(input, reading)),
         TraceFormat::AccessLog => Box::new(log::TextLog::new(input, reading)?),
         TraceFormat::AccessLogJson => Box::new(log::JsonLog::new(input, reading)?),
-        TraceFormat::PerMinute => Box::new(Drawn::new(Minutes::new(input, reading)?, reading.luck)),
+        TraceFormat::PerMinute => Box::new(Drawn::new(Minutes::new(input, reading)?, reading)),
         TraceFormat::AzureFunctions2019 => {
-            Box::new(Drawn::new(FunctionMinutes::new(input, reading)?, reading.luck))
+            Box::new(Drawn::new(FunctionMinutes::new(input, reading)?, reading))
         }
-        TraceFormat::Prometheus => Box::new(Drawn::new(documents::Rates::new(input)?, reading.luck)),
+        TraceFormat::Prometheus => Box::new(Drawn::new(documents::Rates::new(input)?, reading)),
         TraceFormat::ServeGen => Box::new(Clients::new(input, reading)?),
         TraceFormat::Otlp => Box::new(spans::Spans::new(input)?),
         TraceFormat::VllmBench => Box::new(documents::Benchmark::new(input)?),

@@ -376,3 +376,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn scaled_numbers_are_drawn_each_at_its_own_instant() {
+    let drawn = fixtures().into_iter().filter(|(reading, _)| reading.format.is_drawn());
+    for (reading, text) in drawn {
+        let (rows, _) = read_as(&reading, text).unwrap();
+        let (more, _) = read_as(&Reading { scale: 3.0, ..reading.clone() }, text).unwrap();
+        assert_eq!(more.len(), 3 * rows.len(), "{}", reading.format.name());
+        assert!(more.is_sorted_by(|a, b| a.at < b.at), "{}", reading.format.name());
+        let (fewer, _) = read_as(&Reading { scale: 1e-9, ..reading.clone() }, text).unwrap();
+        assert!(fewer.is_empty(), "{}", reading.format.name());
+    }
+}
