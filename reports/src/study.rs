@@ -48,10 +48,11 @@ pub fn text(study: &Study) -> String {
             write_line(&mut text, &format!("  {path:<width$}  in {met} of {runs} runs"));
             continue;
         }
-        let Estimate { mean, half_width_95, min, max, .. } = estimate;
+        let Estimate { count, mean, half_width_95, min, max } = estimate;
+        let of = if *count < runs as u64 { format!(" in {count} of {runs} runs") } else { String::new() };
         let interval = half_width_95.map(|half| format!(" ± {}", phrase(path, half)));
         let line = format!(
-            "  {path:<width$}  {}{}   ({} to {})",
+            "  {path:<width$}  {}{}   ({} to {}){of}",
             phrase(path, *mean),
             interval.unwrap_or_default(),
             phrase(path, *min),

@@ -495,3 +495,14 @@ fn counts_have_limits_that_are_named() {
     let fixed = "policy: {controllers: [{kind: static, target: web, replicas: 2000000000}]}";
     refused_text(&format!("{SMALL}{fixed}\n"), &[], &["at most 100000 replicas"]);
 }
+
+#[test]
+fn retries_that_never_come_are_refused() {
+    let retrying = |retries: &str, expected: &str| {
+        let client = format!("{{name: users, client: {{retries: {{max: 2, {retries}}}}}, requests: 500");
+        refused("{name: users, requests: 500", &client, &["s.yaml:11:", expected]);
+    };
+    retrying("budget: 0.1, burst: 0.5", "burst is at least 1");
+    retrying("burst: 5", "burst has no effect without a budget");
+    retrying("on: []", "nothing is tried again after no outcome");
+}

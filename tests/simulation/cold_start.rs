@@ -124,11 +124,16 @@ fn weights_come_from_another_node_that_sends_to_one_at_a_time() {
 #[test]
 fn weights_whose_sender_fails_come_from_elsewhere_from_the_beginning() {
     let peer = WEIGHTS.replace("size", "peer: 30MB/s, size");
-    let nodes = "1, failures: {at: [{at: 110s}]}, download: 60MB/s}
-      - {name: more, instance_type: own, cpu: 1, memory: 4Gi, nodes: 2";
-    let record = run(1, nodes, &[("a", &peer, 1, "10s"), ("b", &peer, 2, "100s")]);
-    // One has half of them at 110 s, when the sender fails, and gets all from the other one, which has downloaded them by then.
-    close(stages(&record, 1), &[("weights", (10.0 + 20.0 + 10.0) / 2.0), ("load", 3.0)]);
+    for recovery in ["", ", recovery: 1h"] {
+        let nodes = format!(
+            "1, failures: {{at: [{{at: 110s}}]{recovery}}}, download: 60MB/s}}
+      - {{name: more, instance_type: own, cpu: 1, memory: 4Gi, nodes: 2"
+        );
+        let record = run(1, &nodes, &[("a", &peer, 1, "10s"), ("b", &peer, 2, "100s")]);
+        // One has half of them at 110 s, when the sender fails, and gets all from the other one, which has downloaded them by
+        // then. What the sender has is of no use to anybody until it is back.
+        close(stages(&record, 1), &[("weights", (10.0 + 20.0 + 10.0) / 2.0), ("load", 3.0)]);
+    }
 }
 
 #[test]

@@ -158,12 +158,16 @@ impl Stream<'_> {
         if spec.system_tokens > MOST_TOKENS {
             problems.error(&spec.place, format!("system_tokens is at most {MOST_TOKENS}"));
         }
+        let longest = spec.max_prompt_tokens.as_ref();
+        if let Some(longest) = longest.filter(|longest| longest.value.0 <= spec.system_tokens) {
+            problems.error(&longest.place, "system_tokens alone are no shorter than max_prompt_tokens");
+        }
         Some(SessionSettings {
             starts: self.generator(&spec.arrivals, problems)?,
             turns: spec.turns.law.clone(),
             think: spec.think_time.law.clone(),
             system_tokens: spec.system_tokens,
-            longest_prompt: spec.max_prompt_tokens.map_or(MOST_TOKENS, |most| most.0.min(MOST_TOKENS)),
+            longest_prompt: longest.map_or(MOST_TOKENS, |most| most.value.0.min(MOST_TOKENS)),
         })
     }
 
@@ -568,8 +572,22 @@ fn retries(spec: &RetrySpec, problems: &mut Problems) -> RetrySettings {
     if spec.factor.0 < 1.0 {
         problems.error(&spec.max.place, "a back-off does not shrink: factor is at least 1");
     }
+    if let Some(on) = spec.on.as_ref().filter(|on| on.value.is_empty()) {
+        problems.error(&on.place, "nothing is tried again after no outcome: leave retries out");
+    }
+    match (spec.budget, &spec.burst) {
+        (Some(_), Some(burst)) if burst.value.0 < 1.0 => {
+            problems.error(&burst.place, "burst is at least 1: a retry takes 1 of what is saved up");
+        }
+        (None, Some(burst)) => {
+            let problem = Problem::error(&burst.place, "burst has no effect without a budget");
+            problems.push(problem.hint("add budget:, or remove this key"));
+        }
+        _ => {}
+    }
     let usual = [RetryOn::Rejected, RetryOn::TimedOut, RetryOn::Failed];
-    let on: Vec<Outcome> = spec.on.as_deref().unwrap_or(&usual).iter().map(|on| on.outcome()).collect();
+    let on: Vec<Outcome> =
+        spec.on.as_ref().map_or(&usual[..], |on| &on.value).iter().map(|on| on.outcome()).collect();
     RetrySettings {
         most: spec.max.value,
         initial: spec.initial,
@@ -577,7 +595,7 @@ fn retries(spec: &RetrySpec, problems: &mut Problems) -> RetrySettings {
         longest: spec.longest,
         jitter: spec.jitter.get(),
         budget: spec.budget.map(|share| share.get()),
-        burst: spec.burst.0,
+        burst: spec.burst.as_ref().map_or(RetrySpec::BURST, |burst| burst.value.0),
         on,
     }
 }

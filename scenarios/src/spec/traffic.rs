@@ -249,7 +249,7 @@ scaletwin_core::keys! {
         /// Tokens that every prompt begins with.
         pub system_tokens: u32 = 0,
         /// A session ends before a prompt that would be longer.
-        pub max_prompt_tokens: Option<Count> = None,
+        pub max_prompt_tokens: Option<At<Count>> = None,
     }
 }
 
@@ -315,11 +315,16 @@ scaletwin_core::keys! {
         pub jitter: Share = Share::new(1.0).expect("a share"),
         /// Retries that each first attempt earns. Default: without a budget.
         pub budget: Option<Share> = None,
-        /// The most retries that can be saved up, and the number at the start.
-        pub burst: NonNegative = NonNegative(10.0),
+        /// The most retries that can be saved up, and the number at the start. Default: 10.
+        pub burst: Option<At<NonNegative>> = None,
         /// After which outcomes it tries again. Default: rejected, timed_out, failed.
-        pub on: Option<Vec<RetryOn>> = None,
+        pub on: Option<At<Vec<RetryOn>>> = None,
     }
+}
+
+impl RetrySpec {
+    /// The burst of a budget without one.
+    pub const BURST: f64 = 10.0;
 }
 
 scaletwin_core::names! {

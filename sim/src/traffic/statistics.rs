@@ -258,6 +258,26 @@ impl Tally {
         })
     }
 
+    /// The means of `parts` parts of all, each as large, in the order of size: their mean is that of all. `None` without any.
+    #[must_use]
+    pub fn means_of_parts(&self, parts: u32) -> Option<Vec<f64>> {
+        // Each request counts `parts` times, so that a part has as many as there are requests.
+        let (mut means, mut sum, mut room) = (Vec::new(), 0.0, self.total);
+        for (tokens, count) in &self.counts {
+            let mut left = count * u64::from(parts);
+            while left > 0 {
+                let taken = left.min(room);
+                sum += taken as f64 * f64::from(*tokens);
+                (left, room) = (left - taken, room - taken);
+                if room == 0 {
+                    means.push(sum / self.total as f64);
+                    (sum, room) = (0.0, self.total);
+                }
+            }
+        }
+        (self.total > 0).then_some(means)
+    }
+
     /// The mean; `None` without any.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
@@ -456,5 +476,19 @@ mod tests {
         let Law::Weibull { shape, scale } = weibull(2.0, 1.0) else { panic!("a Weibull law") };
         assert!((shape - 1.0).abs() < 1e-9 && (scale - 2.0).abs() < 1e-9);
         assert!((weibull(2.0, 13.2).mean() / 2.0 - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn means_of_parts_have_the_mean_of_all() {
+        let mut tally = Tally::default();
+        [1, 1, 1, 2, 9, 100].into_iter().for_each(|tokens| tally.add(Some(tokens)));
+        assert_eq!(tally.means_of_parts(3), Some(vec![1.0, 1.5, 54.5]));
+        for parts in [1, 2, 4, 5, 7, 50] {
+            let means = tally.means_of_parts(parts).unwrap();
+            let mean = means.iter().sum::<f64>() / f64::from(parts);
+            assert_eq!(means.len(), parts as usize);
+            assert!((mean - tally.mean().unwrap()).abs() < 1e-9 && means.is_sorted(), "{means:?}");
+        }
+        assert_eq!(Tally::default().means_of_parts(3), None);
     }
 }

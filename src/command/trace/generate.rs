@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         Ok(())
     })?;
     let fit = fit(&facts, args.arrivals)?;
-    let lengths = [&facts.prompt, &facts.output].map(|tally| quantiles(tally, args.values));
+    let lengths = [&facts.prompt, &facts.output].map(|tally| values_of(tally, args.values));
     print(&stanza(&args.source, &facts, &fit, &lengths))?;
     if let Some(out) = &args.out {
         synthesise(args, &facts, fit, &lengths, out)?;
@@ -130,10 +130,10 @@ fn profile(facts: &Facts, cv: f64) -> Result<Fit, Failure> {
     Ok(Fit { written, process, distance: None })
 }
 
-/// Values that are equally likely, in the middle of as many parts; `None` without lengths.
-fn quantiles(tally: &Tally, values: u32) -> Option<Vec<f64>> {
-    let share = |place: u32| (f64::from(place) + 0.5) / f64::from(values);
-    (0..values).map(|place| tally.quantile(share(place)).map(f64::from)).collect()
+/// Values that are equally likely, each the mean of as large a part of all, as a whole number; `None` without lengths.
+fn values_of(tally: &Tally, values: u32) -> Option<Vec<f64>> {
+    let means = tally.means_of_parts(values)?;
+    Some(means.into_iter().map(|mean| mean.round().max(1.0)).collect())
 }
 
 fn stanza(source: &Source, facts: &Facts, fit: &Fit, lengths: &[Option<Vec<f64>>; 2]) -> String {

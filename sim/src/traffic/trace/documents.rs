@@ -242,6 +242,17 @@ pub fn bucket_quantiles(path: &Path) -> Result<Law, TraceError> {
         buckets.push((bound, counts.filter(|count| count.is_finite()).sum()));
     }
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if buckets.last().is_none_or(|(bound, _)| bound.is_finite()) {
+        return Err(refuse("there is no bucket with le=\"+Inf\""));
+    }
+    // Extrapolation makes one a little smaller than the one below.
+    if let Some(pair) = buckets.windows(2).find(|pair| pair[1].1 < 0.9 * pair[0].1) {
+        let (low, high) = (pair[0], pair[1]);
+        return Err(refuse(&format!(
+            "buckets are cumulative, but le={} has {} and le={} has {}",
+            low.0, low.1, high.0, high.1
+        )));
+    }
     let (mut values, mut weights) = (Vec::new(), Vec::new());
     let (mut low, mut before) = (0.0, 0.0);
     for (bound, upto) in buckets {
@@ -265,6 +276,9 @@ pub fn cdf(path: &Path) -> Result<Law, TraceError> {
     read_cdf(input).map_err(|fault| fault.error(path))
 }
 
+/// The least share at which a table of a distribution ends: tables of ServeGen leave out half a percent.
+const LEAST_END: f64 = 0.99;
+
 fn read_cdf(input: Input) -> Result<Law, Fault> {
     let mut table = Table::new(input, &[])?;
     let (tokens, shares) = (table.column("tokens")?, table.column("cdf")?);
@@ -283,6 +297,10 @@ fn read_cdf(input: Input) -> Result<Law, Fault> {
         before = upto;
     }
     if let Some(last) = weights.last_mut() {
+        if before < LEAST_END {
+            let message = format!("the distribution ends at {before}: it should end at 1. Was the file cut?");
+            return Err(Fault::file(message));
+        }
         *last += 1.0 - before;
     }
     Law::empirical(&values, &weights).map_err(|error| Fault::file(format!("no distribution: {error}")))

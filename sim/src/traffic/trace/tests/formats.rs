@@ -316,8 +316,12 @@ fn a_table_of_a_distribution_is_a_law() {
     std::fs::write(file.path(), "tokens,cdf\n10,0.5\n20,0.75\n30,0.995\n").unwrap();
     let law = cdf(file.path()).unwrap();
     assert!((law.mean() - (5.0 + 5.0 + 7.5)).abs() < 1e-12, "{}", law.mean());
-    std::fs::write(file.path(), "tokens,cdf\n10,0.5\n20,0.4\n").unwrap();
-    assert!(cdf(file.path()).unwrap_err().to_string().contains(":3:1: tokens and cdf ascend"));
+    let refused = |table: &str, message: &str| {
+        std::fs::write(file.path(), table).unwrap();
+        assert!(cdf(file.path()).unwrap_err().to_string().contains(message), "{message}");
+    };
+    refused("tokens,cdf\n10,0.5\n20,0.4\n", ":3:1: tokens and cdf ascend");
+    refused("tokens,cdf\n10,0.1\n100,0.2\n", "the distribution ends at 0.2: it should end at 1");
 }
 
 #[test]
@@ -325,12 +329,22 @@ fn a_histogram_is_even_within_its_buckets() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let series =
         |le: &str, count: &str| format!("{{\"metric\":{{\"le\":\"{le}\"}},\"values\":[[1,\"{count}\"]]}}");
-    let all = [series("100", "10"), series("200", "30"), series("+Inf", "40")].join(",");
-    let answer =
-        format!("{{\"status\":\"success\",\"data\":{{\"resultType\":\"matrix\",\"result\":[{all}]}}}}");
-    std::fs::write(file.path(), answer).unwrap();
+    let of = |buckets: &[(&str, &str)]| {
+        let all: Vec<String> = buckets.iter().map(|(le, count)| series(le, count)).collect();
+        let result = all.join(",");
+        let answer = format!(
+            "{{\"status\":\"success\",\"data\":{{\"resultType\":\"matrix\",\"result\":[{result}]}}}}"
+        );
+        std::fs::write(file.path(), answer).unwrap();
+        bucket_quantiles(file.path())
+    };
+    let refused = |buckets: &[(&str, &str)]| of(buckets).unwrap_err().to_string();
+    assert!(refused(&[("100", "10"), ("200", "30")]).contains("no bucket with le=\"+Inf\""));
+    assert!(
+        refused(&[("100", "50"), ("200", "40"), ("+Inf", "60")]).contains("le=100 has 50 and le=200 has 40")
+    );
     // 10 of 50 on average, 20 of 150, 10 at the last finite bound.
-    let law = bucket_quantiles(file.path()).unwrap();
+    let law = of(&[("100", "10"), ("200", "30"), ("+Inf", "40")]).unwrap();
     assert!((law.mean() - (500.0 + 3_000.0 + 2_000.0) / 40.0).abs() < 1e-9, "{}", law.mean());
 }
 
