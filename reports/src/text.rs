@@ -37,12 +37,13 @@ fn write_run(text: &mut String, record: &RunRecord, scaling: &Scaling) -> std::f
     write_pools(text, summary)?;
     text.push_str(&scaling.text());
     let simulated = clock(summary.simulated_seconds);
-    writeln!(
-        text,
-        "\nsimulated {simulated} from {}, of which {} warm-up do not count",
-        summary.start,
-        clock(summary.warm_up_seconds)
-    )?;
+    let warm_up = match summary.warm_up_seconds {
+        warm_up if warm_up > 0.0 && warm_up >= summary.simulated_seconds => {
+            "all of which is warm-up: nothing counts".to_owned()
+        }
+        warm_up => format!("of which {} warm-up do not count", clock(warm_up)),
+    };
+    writeln!(text, "\nsimulated {simulated} from {}, {warm_up}", summary.start)?;
     if !summary.waived.is_empty() {
         writeln!(text, "waived by name, not modelled: {}", summary.waived.join(", "))?;
     }
@@ -159,6 +160,9 @@ fn write_service(text: &mut String, service: &ServiceSummary) -> std::fmt::Resul
         match deployment.preemptions {
             Some(preemptions) if preemptions > 0 => write!(text, "; {} preemptions", count(preemptions))?,
             _ => {}
+        }
+        if let Some(restarts) = deployment.restarts.filter(|restarts| *restarts > 0) {
+            write!(text, "; its containers crashed {} times", count(restarts))?;
         }
         match deployment.cost_usd {
             Some(cost) => writeln!(text, "; {}", dollars(cost))?,

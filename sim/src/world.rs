@@ -334,6 +334,13 @@ impl Model for World {
         waiters
     }
 
+    /// A run that is cut ends with what hangs because something failed.
+    fn leaves_work(&self) -> bool {
+        let failed = self.fleet.accounts().iter().any(|account| account.failures() > 0)
+            || self.state.replicas.iter().any(|serving| serving.halted().is_some());
+        !self.settings.ends_when_done && failed
+    }
+
     fn may_be_changed(&self) -> bool {
         !self.controllers.is_empty()
     }

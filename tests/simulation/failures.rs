@@ -281,3 +281,12 @@ fn a_node_that_has_come_back_fails_once_in_its_mtbf() {
     let failures = record.summary.node_pools[0].failures.expect("they fail");
     assert!((202..=238).contains(&failures), "{failures}");
 }
+
+#[test]
+fn requests_that_hang_are_there_when_a_run_is_cut() {
+    let text = failing_again("at: [{at: 100s, nodes: 1}]", "");
+    let text = text.replace("name: all, arrivals", "name: all, until: 130s, arrivals");
+    let requests = &record(&text).summary.services[0].requests;
+    // Those of 100 s to 129 s.
+    assert_eq!((requests.completed, requests.unfinished), (99, 30));
+}

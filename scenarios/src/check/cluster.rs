@@ -80,6 +80,11 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
     let overcommitted = scheduling::overcommitted(&allocatable, &spec.overcommit, problems);
     let gpu_sharing =
         spec.gpu_sharing.as_ref().and_then(|written| scheduling::sharing(written, gpus, problems));
+    let usd_per_hour = at_start.or_else(|| price(spec, known));
+    if let (Some(commitment), None) = (&spec.commitment, usd_per_hour) {
+        let problem = Problem::error(&commitment.place, "nodes beyond the commitment have no price");
+        problems.push(problem.hint("add price_usd_per_hour:"));
+    }
     Some(PoolSettings {
         power: power(spec, known, accelerator.as_deref(), problems),
         name: spec.name.value.clone(),
@@ -93,7 +98,7 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
         gpu_sharing,
         accelerator,
         terms: Terms {
-            usd_per_hour: at_start.or_else(|| price(spec, known)),
+            usd_per_hour,
             billing: Billing { minimum: spec.billing.minimum, granularity: spec.billing.granularity },
             commitment: spec.commitment.as_ref().map(|written| commitment(spec, written, problems)),
         },
@@ -135,7 +140,7 @@ fn spot(pool: &NodePoolSpec, spec: &At<SpotSpec>, folder: &Path, problems: &mut 
         let problem = Problem::error(&series.place, "the capacity is a list or a series, not both");
         problems.push(problem.hint("remove available: or availability:"));
     }
-    if !available.is_sorted_by(|a, b| a.0 < b.0) {
+    if spec.availability.is_none() && !available.is_sorted_by(|a, b| a.0 < b.0) {
         problems.error(&spec.available.place, "the instants of available: ascend");
     }
     if available.first().is_some_and(|(from, nodes)| from.is_zero() && *nodes < pool.nodes.value.min) {

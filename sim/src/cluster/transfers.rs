@@ -97,42 +97,66 @@ impl Transfers {
 
     /// Gives every download its rate.
     fn share(&mut self) {
+        let own: Vec<f64> = self.flows.iter().map(|flow| self.node_share(flow)).collect();
         let mut clusters: Vec<usize> = self.flows.iter().map(|flow| flow.download.cluster).collect();
         clusters.sort_unstable();
         clusters.dedup();
         for cluster in clusters {
-            let level = self.level(cluster);
-            let counts: Vec<f64> = self.flows.iter().map(|flow| self.downloads_of(flow)).collect();
-            let here = self.flows.iter_mut().zip(counts);
-            for (flow, count) in here.filter(|(flow, _)| flow.download.cluster == cluster) {
-                let limit = flow.download.peer.unwrap_or(level);
-                flow.rate = limit.min(flow.download.node_link / count);
+            let level = self.cluster_level(cluster, &own);
+            let all = self.flows.iter_mut().zip(&own);
+            for (flow, own) in all.filter(|(flow, _)| flow.download.cluster == cluster) {
+                flow.rate = level.min(*own);
+            }
+        }
+        // What the shared link leaves of a node's own goes to what comes from other nodes.
+        for place in 0..self.flows.len() {
+            if let Some(peer) = self.flows[place].download.peer {
+                self.flows[place].rate = peer.min(self.peer_share(&self.flows[place]));
             }
         }
     }
 
-    /// How many downloads the node of this one has.
-    fn downloads_of(&self, flow: &Flow) -> f64 {
-        self.flows.iter().filter(|other| other.download.node == flow.download.node).count() as f64
+    /// The downloads of the same node.
+    fn beside(&self, flow: &Flow) -> impl Iterator<Item = &Flow> {
+        let node = flow.download.node;
+        self.flows.iter().filter(move |other| other.download.node == node)
     }
 
-    /// The rate of the downloads that the shared link limits: progressive filling, the slowest nodes first.
-    fn level(&self, cluster: usize) -> f64 {
-        let shares = |flow: &&Flow| flow.download.cluster == cluster && flow.download.peer.is_none();
-        let here = || self.flows.iter().filter(shares);
-        let Some(mut room) = here().find_map(|flow| flow.download.shared_link) else { return f64::INFINITY };
-        let mut own: Vec<f64> =
-            here().map(|flow| flow.download.node_link / self.downloads_of(flow)).collect();
-        own.sort_by(f64::total_cmp);
-        for (before, rate) in own.iter().enumerate() {
-            let fair = room / (own.len() - before) as f64;
-            if *rate > fair {
-                return fair;
-            }
-            room -= rate;
-        }
-        f64::INFINITY
+    /// What the link of its node gives a download, if only senders limit those beside it.
+    fn node_share(&self, flow: &Flow) -> f64 {
+        let limits = self.beside(flow).map(|other| other.download.peer.unwrap_or(f64::INFINITY));
+        level(flow.download.node_link, limits.collect())
     }
+
+    /// What the link of its node gives a download from another node, beside what comes over the shared link.
+    fn peer_share(&self, flow: &Flow) -> f64 {
+        let others: f64 =
+            self.beside(flow).filter(|other| other.download.peer.is_none()).map(|other| other.rate).sum();
+        let limits = self.beside(flow).filter_map(|other| other.download.peer);
+        level(flow.download.node_link - others, limits.collect())
+    }
+
+    /// What the shared link of a cluster gives each download that comes over it, of which each could have `own`.
+    fn cluster_level(&self, cluster: usize, own: &[f64]) -> f64 {
+        let shares = |flow: &Flow| flow.download.cluster == cluster && flow.download.peer.is_none();
+        let here = || self.flows.iter().zip(own).filter(|(flow, _)| shares(flow));
+        let room = here().find_map(|(flow, _)| flow.download.shared_link);
+        room.map_or(f64::INFINITY, |room| level(room, here().map(|(_, own)| *own).collect()))
+    }
+}
+
+/// The most that each of those that share `room` can have, beyond these limits of theirs: progressive filling, those with the
+/// lowest limits first. Infinite if there is room for all.
+fn level(mut room: f64, mut limits: Vec<f64>) -> f64 {
+    limits.sort_by(f64::total_cmp);
+    for (before, limit) in limits.iter().enumerate() {
+        let fair = room / (limits.len() - before) as f64;
+        if *limit > fair {
+            return fair;
+        }
+        room -= limit;
+    }
+    f64::INFINITY
 }
 
 #[cfg(test)]
@@ -190,6 +214,23 @@ mod tests {
         transfers.abandon(at(5), NodeId(1), 0);
         assert_eq!(transfers.take_ended(at(10)).len(), 2);
         assert_eq!(transfers.next_end(), None);
+    }
+
+    #[test]
+    fn what_senders_cannot_give_goes_to_the_others_on_the_link_of_a_node() {
+        let rates = |peer: f64, shared_link: Option<f64>, more: u32| {
+            let mut transfers = Transfers::default();
+            transfers.begin(at(0), Download { peer: Some(peer), shared_link, ..download(1, 0, 400) });
+            (1..=more).for_each(|node| {
+                transfers.begin(at(0), Download { shared_link, ..download(node, 1, 400) });
+            });
+            transfers.flows.iter().map(|flow| flow.rate).collect::<Vec<f64>>()
+        };
+        assert_eq!(rates(10.0, None, 1), [10.0, 50.0]);
+        assert_eq!(rates(40.0, None, 1), [30.0, 30.0]);
+        // And what the shared link leaves goes to what comes from the sender.
+        assert_eq!(rates(40.0, Some(100.0), 3), [30.0, 30.0, 35.0, 35.0]);
+        assert_eq!(rates(40.0, Some(60.0), 3), [40.0, 20.0, 20.0, 20.0]);
     }
 
     #[test]

@@ -179,6 +179,11 @@ pub trait Model {
     /// Whether work has begun and not ended. If not, a run in which nothing is due only lets time pass.
     fn has_work(&self) -> bool;
 
+    /// Whether work that nothing moves forward is left to the end of the run, rather than an error.
+    fn leaves_work(&self) -> bool {
+        false
+    }
+
     /// That work, for messages: who waits for what.
     fn waiting(&self) -> Vec<Waiter>;
 
@@ -271,7 +276,7 @@ pub fn run<M: Model>(
 ) -> Result<bool, RunError<M::Error>> {
     while !model.is_done() {
         let Some(next) = next(model, calendar) else {
-            if model.has_work() {
+            if model.has_work() && !model.leaves_work() {
                 return Err(RunError::Stalled { at: calendar.now, waiting: model.waiting() });
             }
             return Ok(false);
@@ -350,7 +355,7 @@ fn check<M: Model>(
         }
         return Ok(());
     }
-    if calendar.is_still() && model.next_arrival().is_none() && model.has_work() {
+    if calendar.is_still() && model.next_arrival().is_none() && model.has_work() && !model.leaves_work() {
         let patience = if model.may_be_changed() { limits.patience } else { Span::ZERO };
         if at.since(model.last_progress()) > patience {
             return Err(RunError::Stalled { at: calendar.now, waiting: model.waiting() });

@@ -48,7 +48,7 @@ impl TraceError {
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> TraceError {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into()).filter(|hint| !hint.is_empty());
         self
     }
 
