@@ -201,6 +201,15 @@ impl Sequences {
         Some(sequence)
     }
 
+    /// Lets a sequence go that is there.
+    pub fn free(&mut self, key: Key) {
+        let (generation, slot) = &mut self.slots[key.index as usize];
+        debug_assert!(*generation == key.generation && slot.is_some(), "a sequence that is there");
+        *slot = None;
+        *generation = generation.wrapping_add(1);
+        self.empty.push(key.index);
+    }
+
     /// The sequence of `key`, if it is still there.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&Sequence> {

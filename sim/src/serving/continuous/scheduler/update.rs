@@ -101,23 +101,17 @@ impl Scheduler {
 
     /// Lets a request go whose answer is complete.
     fn finish(&mut self, key: Key, outputs: &mut Vec<Output>) {
-        let status = self.sequences[key].status;
+        let Sequence { status, request, finish, last_output, .. } = self.sequences[key];
         if status == Status::Running {
             self.drop_from_flight(key);
             self.leave_running(key);
             self.release(key);
-        }
-        let Some(sequence) = self.sequences.remove(key) else { return };
-        if status != Status::Running {
+            self.sequences.free(key);
+        } else if let Some(sequence) = self.sequences.remove(key) {
             self.waiting.remove(&sequence, &self.sequences);
         }
         self.blocked = Blocked::Unknown;
-        outputs.push(Output::Finished {
-            request: sequence.request,
-            key,
-            finish: sequence.finish,
-            outputs: sequence.last_output,
-        });
+        outputs.push(Output::Finished { request, key, finish, outputs: last_output });
     }
 }
 
