@@ -1,6 +1,7 @@
 //! From a scenario as written to settings that a run can be built from. All problems come at once.
 
 mod affinity;
+mod arrivals;
 mod cluster;
 mod engine;
 mod failures;
