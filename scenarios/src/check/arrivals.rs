@@ -105,13 +105,12 @@ fn gaps(spec: &At<ArrivalsSpec>, problems: &mut Problems) -> Option<Law> {
         }
         ArrivalsSpec::Weibull(spec) => {
             let (mean, shape) = (mean(&spec.rate)?, spec.shape.value.0);
-            let scale = mean / libm::tgamma(1.0 + 1.0 / shape);
-            if shape < LEAST_WEIBULL || scale <= 0.0 {
+            if shape < LEAST_WEIBULL {
                 let message = format!("the shape of Weibull gaps is at least {LEAST_WEIBULL}, found {shape}");
                 problems.error(&spec.shape.place, message);
                 return None;
             }
-            Some(Law::Weibull { shape, scale })
+            Some(Law::Weibull { shape, scale: mean / libm::tgamma(1.0 + 1.0 / shape) })
         }
         ArrivalsSpec::HyperExponential(spec) => {
             let (mean, cv) = (mean(&spec.rate)?, spec.cv.0);

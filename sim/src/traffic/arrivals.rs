@@ -179,6 +179,19 @@ impl GeneratorState {
     }
 }
 
+/// The whole number below `mean`, at least 0, or by chance the next, so that `mean` is the mean; the draw is that of entity
+/// `number`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers of traffic are checked"
+)]
+pub(super) fn stochastic_round(mean: f64, luck: Component, number: u64) -> u64 {
+    let below = mean.floor();
+    let more = mean > below && luck.entity(number).uniform() < mean - below;
+    below as u64 + u64::from(more)
+}
+
 /// A whole number of tokens, at least 1 and at most `most`.
 #[must_use]
 pub fn tokens(law: &Law, luck: Component, number: u64, most: u32) -> u32 {

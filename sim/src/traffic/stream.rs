@@ -7,11 +7,10 @@ use scaletwin_core::record::Outcome;
 use scaletwin_core::units::{Civil, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::arrivals::{GeneratorSettings, GeneratorState, tokens};
+use super::arrivals::{GeneratorSettings, GeneratorState, stochastic_round, tokens};
 use super::clients::{ClientSettings, ClosedLoopSettings, ClosedLoopState, RetryState, client_of};
 use super::request::Request;
 use super::sessions::{SessionSettings, SessionState, Turn};
-use super::trace::whole;
 use super::trace::{LeftOut, Reading, Row, RowTime, TraceError, TraceReader};
 
 /// A stream of traffic for one service.
@@ -310,7 +309,7 @@ impl Stream {
             if offset < settings.slice.0 {
                 continue;
             }
-            let copies = whole(settings.copies, state.copies, index);
+            let copies = stochastic_round(settings.copies, state.copies, index);
             let copies = copies.min(settings.requests.map_or(u64::MAX, |most| most - state.given));
             if copies == 0 {
                 continue;

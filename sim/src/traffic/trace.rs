@@ -42,7 +42,6 @@ use flate2::read::MultiGzDecoder;
 use scaletwin_core::units::{Civil, Span};
 
 use crate::serving::continuous::content::Run;
-pub(super) use counts::whole;
 pub use documents::{bucket_quantiles, cdf};
 pub use error::TraceError;
 pub use format::{FORMATS, Lengths, LogFields, Reading, TimeUnit, TraceFormat};

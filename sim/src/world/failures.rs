@@ -106,18 +106,22 @@ impl World {
     /// When the outage is over in which a node is; `None` if it is in none.
     pub(super) fn outage_of(&self, node: NodeId, now: Time) -> Option<Time> {
         let (pool, _) = self.fleet.place_of_node(node)?;
+        self.outages_over(pool, now).max()
+    }
+
+    /// When the outages are over in which the zone of a pool is.
+    fn outages_over(&self, pool: usize, now: Time) -> impl Iterator<Item = Time> {
         let (cluster, settings) = (self.fleet.cluster_of_pool(pool), self.fleet.pool(pool).1);
-        let holding = self.settings.outages.iter().filter(|outage| outage.holds(cluster, settings, now));
-        holding.map(|outage| (Time::ZERO + outage.at).saturating_add(outage.duration)).max()
+        let holding = self.settings.outages.iter().filter(move |outage| outage.holds(cluster, settings, now));
+        holding.map(|outage| (Time::ZERO + outage.at).saturating_add(outage.duration))
     }
 
     /// Whether a pool can have no node now, because its zone is out.
     pub(super) fn refuse_in_outage(&mut self, pool: usize, now: Time) -> Result<(), String> {
-        let cluster = self.fleet.cluster_of_pool(pool);
-        let settings = self.fleet.pool(pool).1;
-        if !self.settings.outages.iter().any(|outage| outage.holds(cluster, settings, now)) {
+        if self.outages_over(pool, now).next().is_none() {
             return Ok(());
         }
+        let settings = self.fleet.pool(pool).1;
         let message =
             format!("the provider has no capacity for {}: zone {} is out", settings.name, settings.zone);
         self.fleet.note_stock_out(pool, now);
@@ -360,10 +364,8 @@ impl World {
 
     /// When the provider's capacity for a pool changes next.
     fn more_capacity(&self, pool: usize, now: Time) -> Option<Time> {
-        let (cluster, settings) = (self.fleet.cluster_of_pool(pool), self.fleet.pool(pool).1);
-        let holding = self.settings.outages.iter().filter(|outage| outage.holds(cluster, settings, now));
-        let ends = holding.map(|outage| (Time::ZERO + outage.at).saturating_add(outage.duration));
-        let available = settings.spot.iter().flat_map(|spot| &spot.available);
+        let ends = self.outages_over(pool, now);
+        let available = self.fleet.pool(pool).1.spot.iter().flat_map(|spot| &spot.available);
         ends.chain(available.map(|(from, _)| Time::ZERO + *from)).filter(|at| *at > now).min()
     }
 }

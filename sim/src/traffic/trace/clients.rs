@@ -10,10 +10,11 @@ use scaletwin_core::input::suggestion;
 use scaletwin_core::random::{Component, Draws, Law};
 use scaletwin_core::units::Span;
 
-use super::counts::{SCALED, part_of, whole, word};
+use super::counts::{SCALED, part_of, word};
 use super::rows::{Fault, Found, Rows, Wrong, number, seconds, wrong};
 use super::table::Table;
 use super::{Input, Reading, Row, RowTime};
+use crate::traffic::arrivals::stochastic_round;
 
 /// The most lines: they are held in memory, because the file has one client after the other.
 const MOST_LINES: usize = 8 << 20;
@@ -144,7 +145,7 @@ impl Clients {
                 let message = format!("{requests} requests of a client in one window are too many");
                 return Err(Fault::ends(client.line, 1, message, b""));
             }
-            let requests = whole(requests, self.luck, SCALED | luck);
+            let requests = stochastic_round(requests, self.luck, SCALED | luck);
             if requests > 0 {
                 let mut drawing = Drawing::new(&client, from, width, requests, self.luck.entity(luck));
                 self.next.push(Reverse((drawing.next(), client.client)));

@@ -7,6 +7,7 @@ use scaletwin_core::units::Span;
 use super::rows::{Fault, Found, Rows, Wrong, number, text, wrong};
 use super::table::Table;
 use super::{Input, Reading, Row, RowTime};
+use crate::traffic::arrivals::stochastic_round;
 
 /// A step of time with its number of requests.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +59,8 @@ impl<S: Steps> Rows for Drawn<S> {
                 return Ok(Some(Found::Row(Row { line: step.line, ..Row::bare(at) })));
             }
             let Some(mut step) = self.steps.next()? else { return Ok(None) };
-            step.requests = whole(step.requests as f64 * self.scale, self.luck, SCALED | self.taken);
+            step.requests =
+                stochastic_round(step.requests as f64 * self.scale, self.luck, SCALED | self.taken);
             self.current = Some((step, self.luck.entity(self.taken), 0.0));
             self.taken += 1;
         }
@@ -71,14 +73,6 @@ impl<S: Steps> Rows for Drawn<S> {
 
 /// The draws of scaled numbers, besides those of instants.
 pub(super) const SCALED: u64 = 1 << 63;
-
-/// A whole number whose mean is `mean`: that below it, or by chance the next.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "means are checked")]
-pub(in crate::traffic) fn whole(mean: f64, luck: Component, number: u64) -> u64 {
-    let below = mean.floor();
-    let more = mean > below && luck.entity(number).uniform() < mean - below;
-    below as u64 + u64::from(more)
-}
 
 /// The least of `left` independent shares that are even over what is left after `share`: the order statistics one by one.
 pub(super) fn after(share: f64, left: u64, draws: &mut Draws) -> f64 {
