@@ -163,7 +163,17 @@ impl Law {
     pub fn draw<R: Rng + ?Sized>(&self, rng: &mut R) -> f64 {
         match self {
             Law::Constant { value } => *value,
-            Law::Exponential { mean } => -mean * libm::log(to_uniform(rng.next_u64())),
+            Law::Exponential { mean } => exponential(*mean, rng),
+            other => other.draw_rarer(rng),
+        }
+    }
+
+    /// Out of the way of the laws that are drawn most.
+    #[inline(never)]
+    fn draw_rarer<R: Rng + ?Sized>(&self, rng: &mut R) -> f64 {
+        match self {
+            Law::Constant { value } => *value,
+            Law::Exponential { mean } => exponential(*mean, rng),
             Law::Uniform { min, max } => min + (max - min) * to_uniform(rng.next_u64()),
             Law::LogNormal { median, sigma } => {
                 median * libm::exp(sigma * normal_quantile(to_uniform(rng.next_u64())))
@@ -190,6 +200,11 @@ impl Distribution<f64> for Law {
     fn sample<R: Rng + ?Sized>(&self, rng: &mut R) -> f64 {
         self.draw(rng)
     }
+}
+
+#[inline]
+fn exponential<R: Rng + ?Sized>(mean: f64, rng: &mut R) -> f64 {
+    -mean * libm::log(to_uniform(rng.next_u64()))
 }
 
 /// The mean of max(0, X) for X normal.

@@ -40,19 +40,28 @@ struct Class {
     e2e: u128,
 }
 
+impl Class {
+    #[inline]
+    fn ended(&mut self, request: &Finished, good: bool) {
+        self.arrived += 1;
+        self.good += u64::from(good);
+        if request.outcome == Outcome::Completed {
+            self.completed += 1;
+            self.e2e += u128::from(request.e2e().as_nanos());
+            if let Some(ttft) = request.ttft().map(Span::as_nanos) {
+                self.spoke = (self.spoke.0 + 1, self.spoke.1 + u128::from(ttft));
+            }
+        }
+    }
+}
+
 impl Priorities {
     /// Counts a request that has ended, within all limits or not.
     #[inline]
     pub(super) fn ended(&mut self, request: &Finished, good: bool) {
-        let class = self.0.entry(request.priority).or_default();
-        class.arrived += 1;
-        class.good += u64::from(good);
-        if request.outcome == Outcome::Completed {
-            class.completed += 1;
-            class.e2e += u128::from(request.e2e().as_nanos());
-            if let Some(ttft) = request.ttft().map(Span::as_nanos) {
-                class.spoke = (class.spoke.0 + 1, class.spoke.1 + u128::from(ttft));
-            }
+        match self.0.get_mut(&request.priority) {
+            Some(class) => class.ended(request, good),
+            None => self.0.entry(request.priority).or_default().ended(request, good),
         }
     }
 

@@ -156,18 +156,15 @@ impl Span {
     ///
     /// # Errors
     /// [`UnitError::Range`] when `secs` is negative, not a number, infinite, or over 584 years.
+    #[inline]
     pub fn from_secs_f64(secs: f64) -> Result<Span, UnitError> {
         let nanos = secs * 1e9;
         if (0.0..4e18).contains(&nanos) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "the range was checked"
-            )]
-            let below = nanos as i64 as u64;
+            #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
+            let below = nanos as i64;
             // What a whole number of nanoseconds became on its way through seconds is that number again.
             let beyond = nanos - below as f64 > nanos * (2.0 * f64::EPSILON);
-            return Ok(Span(below + u64::from(beyond)));
+            return Ok(Span(below.cast_unsigned() + u64::from(beyond)));
         }
         Span::from_whole(nanos.ceil())
     }

@@ -119,10 +119,13 @@ impl Set {
         near.or_else(|| self.all.pick(ask, luck, accepts))
     }
 
-    /// All balancers that a replica of this zone is in.
-    fn of(&mut self, zone: Option<u16>) -> impl Iterator<Item = &mut Balancer> {
-        let near = zone.and_then(|zone| self.zones.get_mut(&zone));
-        std::iter::once(&mut self.all).chain(near)
+    /// Changes all balancers that a replica of this zone is in.
+    #[inline]
+    fn change(&mut self, zone: Option<u16>, mut change: impl FnMut(&mut Balancer)) {
+        change(&mut self.all);
+        if let Some(near) = zone.and_then(|zone| self.zones.get_mut(&zone)) {
+            change(near);
+        }
     }
 }
 
@@ -163,13 +166,13 @@ impl Router {
         if let Some(zone) = zone {
             set.zones.entry(zone).or_insert_with(|| set.empty.clone());
         }
-        set.of(zone).for_each(|balancer| balancer.add(member, weight, self.luck));
+        set.change(zone, |balancer| balancer.add(member, weight, self.luck));
     }
 
     /// A replica takes no more requests.
     pub fn remove(&mut self, slot: Slot) {
         let Some((set, zone)) = self.homes.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.sets[set as usize].of(zone).for_each(|balancer| balancer.remove(slot));
+        self.sets[set as usize].change(zone, |balancer| balancer.remove(slot));
     }
 
     /// Says of the deployment at a place within the service whether enough of its replicas are ready.
@@ -220,20 +223,20 @@ impl Router {
         if self.across == Across::Split {
             self.turns.took(set);
         }
-        self.sets[set as usize].of(zone).for_each(|balancer| balancer.given(slot, ask));
+        self.sets[set as usize].change(zone, |balancer| balancer.given(slot, ask));
     }
 
     /// A replica has one request less, which it answered in `took`, if it did.
     #[inline]
     pub fn ended(&mut self, slot: Slot, took: Option<Span>) {
         let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
-        self.sets[set as usize].of(zone).for_each(|balancer| balancer.ended(slot, took));
+        self.sets[set as usize].change(zone, |balancer| balancer.ended(slot, took));
     }
 
     /// A replica has reported what it uses.
     pub fn reported(&mut self, slot: Slot, report: Report) {
         let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
-        self.sets[set as usize].of(zone).for_each(|balancer| balancer.reported(slot, report));
+        self.sets[set as usize].change(zone, |balancer| balancer.reported(slot, report));
     }
 }
 

@@ -197,18 +197,18 @@ impl<E: Copy> EventQueue<E> {
         let entry = self.heap[place];
         loop {
             let first = place * FAN + 1;
-            let (least, child) = match self.heap.get(first..) {
+            let least = match self.heap.get(first..) {
                 Some([a, b, c, d, ..]) => {
                     let (left, right) = (usize::from(b.0 < a.0), 2 + usize::from(d.0 < c.0));
-                    let (lower, upper) = (if left == 0 { a } else { b }, if right == 2 { c } else { d });
-                    if upper.0 < lower.0 { (right, *upper) } else { (left, *lower) }
+                    if self.heap[first + right].0 < self.heap[first + left].0 { right } else { left }
                 }
                 Some(children) => match children.iter().enumerate().min_by_key(|(_, child)| child.0) {
-                    Some((least, child)) => (least, *child),
+                    Some((least, _)) => least,
                     None => break,
                 },
                 None => break,
             };
+            let child = self.heap[first + least];
             if child.0 >= entry.0 {
                 break;
             }

@@ -4,7 +4,7 @@
 //! `processor-sharing` all are served at once, each at the speed min(1, limit / number). A server with a set-up time
 //! stops when it is empty and sets up at the next arrival. `docs/models/concurrency.md` has the equations.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use scaletwin_core::units::{Span, Time};
@@ -63,9 +63,8 @@ pub struct Job {
 pub struct ConcurrencyReplica {
     config: ConcurrencyConfig,
     queue: Queue,
-    /// Jobs in service: (end, order, request). The end is an instant in nanoseconds, or with processor sharing a
-    /// virtual time.
-    serving: BinaryHeap<Reverse<(u128, u64, u32)>>,
+    /// Jobs in service.
+    serving: BinaryHeap<InService>,
     sharing: Sharing,
     power: Power,
     /// How many jobs came.
@@ -73,6 +72,29 @@ pub struct ConcurrencyReplica {
     /// How many set-ups there were.
     setups: u64,
     busy: Busy,
+}
+
+/// A job in service. The first to end is the greatest, among equals the first that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct InService {
+    /// An instant in nanoseconds, or with processor sharing a virtual time.
+    end: u128,
+    ticket: u64,
+    request: u32,
+}
+
+impl Ord for InService {
+    #[inline]
+    fn cmp(&self, other: &InService) -> Ordering {
+        other.end.cmp(&self.end).then_with(|| other.ticket.cmp(&self.ticket))
+    }
+}
+
+impl PartialOrd for InService {
+    #[inline]
+    fn partial_cmp(&self, other: &InService) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The virtual time of processor sharing: service that each job in service has had, in 2^-32 ns.
@@ -157,27 +179,32 @@ impl ConcurrencyReplica {
 
     /// Whether there is room for one more job.
     #[must_use]
+    #[inline]
     pub fn has_room(&self) -> bool {
-        let most = self.config.queue.map_or(usize::MAX, |queue| self.config.limit as usize + queue as usize);
-        self.serving.len() + self.queue.len() < most
+        let jobs = self.serving.len() + self.queue.len();
+        self.config.queue.is_none_or(|queue| jobs < self.config.limit as usize + queue as usize)
     }
 
     /// When its next event is due: a job ends, or the set-up.
     #[must_use]
+    #[inline]
     pub fn next_event(&self) -> Option<Time> {
         if let Power::SettingUp(until) = self.power {
             return Some(until);
         }
-        let Reverse((end, ..)) = self.serving.peek()?;
+        let end = self.serving.peek()?.end;
         Some(match self.config.discipline {
-            Discipline::Fifo => Time::from_nanos(u64::try_from(*end).expect("an instant in nanoseconds")),
-            Discipline::ProcessorSharing => {
-                let left = end.saturating_sub(self.sharing.virtual_time);
-                let (speed, sharers) = self.speed();
-                let nanos = (left * sharers).div_ceil(speed << FRACTION);
-                self.sharing.since.saturating_add(Span::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
-            }
+            Discipline::Fifo => Time::from_nanos(u64::try_from(end).expect("an instant in nanoseconds")),
+            Discipline::ProcessorSharing => self.shared_until(end),
         })
+    }
+
+    /// When the virtual time comes to `end`.
+    fn shared_until(&self, end: u128) -> Time {
+        let left = end.saturating_sub(self.sharing.virtual_time);
+        let (speed, sharers) = self.speed();
+        let nanos = (left * sharers).div_ceil(speed << FRACTION);
+        self.sharing.since.saturating_add(Span::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
     /// The speed of each job with processor sharing, as a fraction.
@@ -235,11 +262,12 @@ impl ConcurrencyReplica {
             Discipline::Fifo => u128::from(now.as_nanos()) + service,
             Discipline::ProcessorSharing => self.sharing.virtual_time + (service << FRACTION),
         };
-        self.serving.push(Reverse((end, ticket, job.request)));
+        self.serving.push(InService { end, ticket, request: job.request });
         happened.push(Happened::Started { request: job.request });
     }
 
     /// Its event at `now`: jobs end and others begin, or the set-up is over.
+    #[inline]
     pub fn complete(&mut self, now: Time, happened: &mut Vec<Happened>) {
         self.count_busy(now);
         self.share(now);
@@ -252,7 +280,7 @@ impl ConcurrencyReplica {
             Discipline::Fifo => u128::from(now.as_nanos()),
             Discipline::ProcessorSharing => self.sharing.virtual_time,
         };
-        while let Some(Reverse((end, _, request))) = self.serving.peek().copied() {
+        while let Some(InService { end, request, .. }) = self.serving.peek().copied() {
             if end > reached {
                 break;
             }
@@ -263,14 +291,21 @@ impl ConcurrencyReplica {
     }
 
     /// Lets those that wait have the free slots, and stops an empty server.
+    #[inline]
     fn fill(&mut self, now: Time, happened: &mut Vec<Happened>) {
+        if self.queue.len() > 0 {
+            self.fill_from_queue(now, happened);
+        }
+        if self.config.stops_when_empty && self.serving.is_empty() && self.queue.len() == 0 {
+            self.power = Power::Off;
+        }
+    }
+
+    fn fill_from_queue(&mut self, now: Time, happened: &mut Vec<Happened>) {
         let shares = self.config.discipline == Discipline::ProcessorSharing;
         while self.power == Power::On && (shares || self.has_slot()) {
             let Some((ticket, job)) = self.queue.pop() else { break };
             self.serve(now, ticket, job, happened);
-        }
-        if self.config.stops_when_empty && self.serving.is_empty() && self.queue.len() == 0 {
-            self.power = Power::Off;
         }
     }
 
@@ -282,15 +317,14 @@ impl ConcurrencyReplica {
             return;
         }
         self.share(now);
-        self.serving.retain(|Reverse((_, other, _))| *other != ticket);
+        self.serving.retain(|job| job.ticket != ticket);
         self.fill(now, happened);
     }
 
     /// Ends everything at `now`. Gives the jobs that it had, in the order of their arrival.
     pub fn kill(&mut self, now: Time) -> Vec<u32> {
         self.count_busy(now);
-        let mut lost: Vec<(u64, u32)> =
-            self.serving.drain().map(|Reverse((_, ticket, request))| (ticket, request)).collect();
+        let mut lost: Vec<(u64, u32)> = self.serving.drain().map(|job| (job.ticket, job.request)).collect();
         while let Some((ticket, job)) = self.queue.pop() {
             lost.push((ticket, job.request));
         }
@@ -298,24 +332,23 @@ impl ConcurrencyReplica {
         lost.into_iter().map(|(_, request)| request).collect()
     }
 
+    #[inline]
     fn count_busy(&mut self, now: Time) {
-        let span = u128::from(now.since(self.busy.since).as_nanos());
-        self.busy.slot_nanos += span * self.busy_slots();
-        self.busy.any_nanos += span * u128::from(!self.serving.is_empty());
+        (self.busy.slot_nanos, self.busy.any_nanos) = self.busy_nanos(now);
         self.busy.since = now;
-    }
-
-    /// Slots in use.
-    fn busy_slots(&self) -> u128 {
-        (self.serving.len() as u128).min(u128::from(self.config.limit))
     }
 
     /// The integral up to `now` of the slots in use, and of whether any is, in nanoseconds.
     #[must_use]
+    #[inline]
     pub fn busy_nanos(&self, now: Time) -> (u128, u128) {
-        let span = u128::from(now.since(self.busy.since).as_nanos());
-        let any = u128::from(!self.serving.is_empty());
-        (self.busy.slot_nanos + span * self.busy_slots(), self.busy.any_nanos + span * any)
+        let Busy { slot_nanos, any_nanos, since } = self.busy;
+        let jobs = self.serving.len() as u64;
+        if jobs == 0 {
+            return (slot_nanos, any_nanos);
+        }
+        let span = u128::from(now.since(since).as_nanos());
+        (slot_nanos + span * u128::from(jobs.min(u64::from(self.config.limit))), any_nanos + span)
     }
 }
 

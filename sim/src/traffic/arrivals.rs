@@ -102,6 +102,7 @@ impl GeneratorState {
     }
 
     /// The request of this number, after one at `before`.
+    #[inline]
     fn arrival(&mut self, settings: &GeneratorSettings, number: u64, before: Time) -> Option<(u64, Time)> {
         if settings.requests.is_some_and(|most| number >= most) {
             return None;
@@ -170,6 +171,7 @@ impl GeneratorState {
     }
 
     /// Takes the next request: number, instant, tokens of prompt and answer.
+    #[inline]
     pub fn take(&mut self, settings: &GeneratorSettings) -> Option<(u64, Time, u32, u32)> {
         let (number, at) = self.next?;
         self.next = self.arrival(settings, number + 1, at);
@@ -194,6 +196,7 @@ pub(super) fn stochastic_round(mean: f64, luck: Component, number: u64) -> u64 {
 
 /// A whole number of tokens, at least 1 and at most `most`.
 #[must_use]
+#[inline]
 pub fn tokens(law: &Law, luck: Component, number: u64, most: u32) -> u32 {
     let drawn = match law {
         Law::Constant { value } => *value,
@@ -204,10 +207,10 @@ pub fn tokens(law: &Law, luck: Component, number: u64, most: u32) -> u32 {
         clippy::cast_sign_loss,
         reason = "clamped to the range of u32"
     )]
-    let below = drawn.clamp(0.0, f64::from(most)) as u32;
+    let below = drawn.max(0.0).min(f64::from(most)) as u32;
     // To the nearest, halves up.
-    let rounded = if drawn - f64::from(below) >= 0.5 { below.saturating_add(1) } else { below };
-    rounded.clamp(1, most)
+    let rounded = below.saturating_add(u32::from(drawn - f64::from(below) >= 0.5));
+    rounded.min(most).max(1)
 }
 
 #[cfg(test)]

@@ -229,6 +229,7 @@ impl Stream {
     ///
     /// # Errors
     /// When its trace cannot be read further.
+    #[inline]
     pub fn take(&mut self) -> Result<Option<Request>, TraceError> {
         let request = match (&mut self.state.source, &self.settings.source) {
             (SourceState::Generator(state), SourceSettings::Generator(settings)) => state
@@ -383,7 +384,16 @@ impl Stream {
     }
 
     /// What follows from the end of an attempt: it is tried again, or the client of a closed loop is free.
+    #[inline]
     pub fn on_outcome(&mut self, number: u64, attempt: u16, outcome: Outcome, now: Time) -> Next {
+        let open = matches!(self.state.source, SourceState::Trace(_) | SourceState::Generator(_));
+        if open && self.state.retry.is_none() {
+            return Next::Nothing;
+        }
+        self.react(number, attempt, outcome, now)
+    }
+
+    fn react(&mut self, number: u64, attempt: u16, outcome: Outcome, now: Time) -> Next {
         if let (Some(state), Some(retries)) = (&mut self.state.retry, &self.settings.client.retries)
             && let Some(delay) = state.retry(retries, number, attempt, outcome)
         {
@@ -408,11 +418,17 @@ impl Stream {
 
     /// When the client gives a request up, and whether as timed out or aborted.
     #[must_use]
+    #[inline]
     pub fn gives_up(&self, request: &Request) -> Option<(Time, Outcome)> {
         let client = &self.settings.client;
         if client.timeout.is_none() && client.patience.is_none() && client.deadline.is_none() {
             return None;
         }
+        self.loses_patience(request)
+    }
+
+    fn loses_patience(&self, request: &Request) -> Option<(Time, Outcome)> {
+        let client = &self.settings.client;
         let draw = |law: &Law, luck: Component| {
             let mut draws = luck.entity(request.number);
             let mut secs = law.draw(&mut draws);
@@ -484,8 +500,14 @@ impl Traffic {
     }
 
     fn find_next(&mut self) {
-        let times = self.streams.iter().enumerate();
-        self.next = times.filter_map(|(place, stream)| Some((stream.next_at()?, place))).min();
+        self.next = None;
+        for (place, stream) in self.streams.iter().enumerate() {
+            if let Some(at) = stream.next_at()
+                && self.next.is_none_or(|(first, _)| at < first)
+            {
+                self.next = Some((at, place));
+            }
+        }
     }
 
     /// When the next request of an open source arrives.
@@ -499,11 +521,12 @@ impl Traffic {
     ///
     /// # Errors
     /// When a trace cannot be read further.
+    #[inline]
     pub fn take(&mut self) -> Result<Option<Request>, TraceError> {
         let Some((_, place)) = self.next else { return Ok(None) };
-        let request = self.streams[place].take()?;
+        let request = self.streams[place].take();
         self.find_next();
-        Ok(request)
+        request
     }
 
     /// The streams.

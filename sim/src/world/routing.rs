@@ -21,6 +21,9 @@ impl World {
             (_, None) => request.number,
             (_, Some(most)) => self.luck.session[place].entity(request.number).below(u64::from(most)),
         };
+        if !balance.knows_requests() {
+            return Ask { number: inflight.serial, zone: stream.zone, ..Ask::default() };
+        }
         let session = match balance.knows_sessions() {
             true => mix(mix(!u64::from(request.stream)) ^ session()),
             false => 0,

@@ -69,6 +69,13 @@ pub enum Balance {
 }
 
 impl Balance {
+    /// Whether it depends on more of a request than its number.
+    #[must_use]
+    #[inline]
+    pub fn knows_requests(&self) -> bool {
+        self.knows_sessions() || matches!(self, Balance::PrefixAffinity { .. })
+    }
+
     /// Whether it depends on the session of a request.
     #[must_use]
     pub fn knows_sessions(&self) -> bool {
