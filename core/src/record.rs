@@ -21,7 +21,7 @@ mod study;
 mod summary;
 mod timeline;
 
-pub use digest::Digest;
+pub use digest::{BagDigest, Digest};
 pub use elasticity::{Elasticity, Provision};
 pub use histogram::Histogram;
 pub use latency::LatencySummary;
@@ -38,4 +38,4 @@ pub use summary::{
     ColdStarts, CostSummary, CrossZoneSummary, DeploymentSummary, Extent, NodePoolSummary, ServiceSummary,
     SloSummary, StageSummary, StandbySummary, Summary,
 };
-pub use timeline::{TimeAverage, Window};
+pub use timeline::{Population, TimeAverage, Window};

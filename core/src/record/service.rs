@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::priority::Priorities;
 use super::{
-    Digest, Finished, Histogram, LatencyMetric, LatencySummary, ObjectiveResult, Outcome, OutcomeCounts,
+    BagDigest, Finished, Histogram, LatencyMetric, LatencySummary, ObjectiveResult, Outcome, OutcomeCounts,
     PrioritySummary, Slo, Window,
 };
 use crate::units::{Femtos, Span, Time};
@@ -45,7 +45,7 @@ pub struct ServiceMeter {
     limits: [u64; 4],
     open: VecDeque<OpenWindow>,
     closed: Vec<Window>,
-    digest: Digest,
+    digest: BagDigest,
     priorities: Priorities,
     /// The sum of all times in the system: Little's law, with the warm-up.
     residence: u128,
@@ -139,7 +139,7 @@ impl ServiceMeter {
             limits,
             open: VecDeque::new(),
             closed: Vec::new(),
-            digest: Digest::default(),
+            digest: BagDigest::default(),
             priorities: Priorities::default(),
             residence: 0,
         }
@@ -209,16 +209,13 @@ impl ServiceMeter {
     /// Counts a request that has ended.
     #[inline]
     pub fn ended(&mut self, request: &Finished) {
-        self.digest.word(request.ended.as_nanos() ^ (request.number << 3) ^ request.outcome as u64);
+        self.digest.add([request.ended.as_nanos(), request.number << 3 | request.outcome as u64]);
         self.residence += u128::from(request.e2e().as_nanos());
         let [ttft, tpot, e2e, wait] = [request.ttft(), request.tpot(), Some(request.e2e()), request.wait()];
         let completed = request.outcome == Outcome::Completed;
         let values = [ttft, tpot, e2e, wait].map(|span| span.map(Span::as_nanos));
-        let good = completed
-            && values
-                .iter()
-                .zip(&self.limits)
-                .all(|(value, limit)| value.is_none_or(|value| value <= *limit));
+        let within = |(value, limit): (&Option<u64>, &u64)| value.is_none_or(|value| value <= *limit);
+        let good = completed && (self.within.is_empty() || values.iter().zip(&self.limits).all(within));
         let mut counted = false;
         if let Some(window) = self.open_window_of(request.arrived) {
             window.counts.count(request.outcome);
@@ -249,6 +246,10 @@ impl ServiceMeter {
     /// The open window in which a request arrived. Most have arrived in the last one or the one before.
     #[inline]
     fn open_window_of(&mut self, arrived: Time) -> Option<&mut OpenWindow> {
+        let in_last = self.open.back().is_some_and(|window| window.start <= arrived);
+        if in_last {
+            return self.open.back_mut();
+        }
         self.open.iter_mut().rev().find(|window| window.start <= arrived)
     }
 
@@ -337,9 +338,9 @@ impl ServiceMeter {
         self.priorities.summary(!self.settings.slo.objectives.is_empty())
     }
 
-    /// The digest of all requests in the order in which they ended.
+    /// The digest of how and when each request ended.
     #[must_use]
-    pub fn digest(&self) -> Digest {
+    pub fn digest(&self) -> BagDigest {
         self.digest
     }
 

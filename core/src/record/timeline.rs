@@ -42,6 +42,55 @@ impl Window {
     }
 }
 
+/// How many are in a system, with its integral over time. Exact; nothing depends on the order in which entries and exits
+/// are told.
+///
+/// ```
+/// use scaletwin_core::record::Population;
+/// use scaletwin_core::units::{Span, Time};
+/// let at = |secs| Time::ZERO + Span::from_secs(secs);
+/// let mut requests = Population::default();
+/// requests.enter(at(1));
+/// requests.enter(at(2));
+/// requests.leave(at(4));
+/// assert_eq!((requests.value(), requests.integral(at(5))), (1, 6_000_000_000));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Population {
+    value: u64,
+    /// The sums of the instants of all entries and of all exits, nanoseconds.
+    entered: u128,
+    left: u128,
+}
+
+impl Population {
+    /// One enters at `at`.
+    #[inline]
+    pub fn enter(&mut self, at: Time) {
+        self.value += 1;
+        self.entered += u128::from(at.as_nanos());
+    }
+
+    /// One leaves at `at`.
+    #[inline]
+    pub fn leave(&mut self, at: Time) {
+        self.value -= 1;
+        self.left += u128::from(at.as_nanos());
+    }
+
+    /// How many are there.
+    #[must_use]
+    pub const fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// The integral up to `now`, which is not before any entry or exit, in nanoseconds.
+    #[must_use]
+    pub fn integral(&self, now: Time) -> u128 {
+        u128::from(self.value) * u128::from(now.as_nanos()) + self.left - self.entered
+    }
+}
+
 /// The average over time of a number that changes in steps, with its extremes. Exact: it sums integers.
 ///
 /// ```
