@@ -51,13 +51,14 @@ mod scrapes;
 pub mod settings;
 mod standby;
 mod start_up;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use scaletwin_core::control::{Admission, Controllers, TickError};
 use scaletwin_core::random::Component;
-use scaletwin_core::record::{Finished, Recorder, TimeAverage};
+use scaletwin_core::record::{Finished, Population, Recorder};
 use scaletwin_core::units::{Time, number_of};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,8 @@ pub(crate) struct World {
     happened: Vec<Happened>,
     /// Requests that have ended, each with its service, if somebody asked for them.
     kept: Option<Vec<(usize, Finished)>>,
+    /// By service, whether no end of a request decides anything.
+    decides_nothing: Vec<bool>,
 }
 
 /// The luck of components that the settings name. It follows from the seed.
@@ -180,7 +183,7 @@ struct ServiceState {
     /// Requests so far.
     serial: u64,
     /// Requests in the system.
-    population: TimeAverage,
+    population: Population,
     /// What the exporters before it count.
     front: FrontCounters,
     /// What has crossed from zone to zone.
@@ -246,6 +249,9 @@ impl Model for World {
         if let Some(request) = self.traffic.take()? {
             self.request_arrives(request, calendar);
         }
+        if self.traffic.next_at().is_none() {
+            self.watch_all(calendar);
+        }
         if self.state.requests.len() >= MOST_AT_ONCE {
             return Err(WorldError::Crowded { at: calendar.now() });
         }
@@ -253,6 +259,9 @@ impl Model for World {
     }
 
     fn handle(&mut self, event: Event, calendar: &mut Calendar<Event>) -> Result<(), WorldError> {
+        if event.may_look_at_all() {
+            self.take_all_unseen_ends(calendar.completed(), calendar);
+        }
         match event {
             Event::Engine(handle) => self.engine_event(handle, calendar),
             Event::Begin(handle) => self.engine_begins(handle, calendar),

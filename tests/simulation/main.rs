@@ -31,4 +31,5 @@ mod snapshots;
 mod spot;
 mod standby;
 mod timeline;
+mod unseen;
 mod wva;

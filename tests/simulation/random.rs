@@ -31,6 +31,9 @@ pub(crate) struct Shape {
     filler: u32,
     zones: &'static str,
     standby: &'static str,
+    /// Whether all arrives and is served at even instants, at which other things happen, too.
+    even: bool,
+    queue_timeout: &'static str,
 }
 
 #[derive(Debug, Clone)]
@@ -70,9 +73,15 @@ impl Shape {
             filler,
             zones,
             standby,
+            even,
+            queue_timeout,
             ..
         } = self;
         let cv = f64::from(*burstiness) / 2.0;
+        let arrivals = match even {
+            true => format!("{{constant: {{rate: {rate}/s}}}}"),
+            false => format!("{{gamma: {{rate: {rate}/s, cv: {cv}}}}}"),
+        };
         let (engine, tokens) = match &self.engine {
             Engine::Continuous { options } => (
                 format!(
@@ -194,8 +203,8 @@ services:
         grace: {grace}s
 {filler}
 traffic:
-  - {{name: first, service: one, {near} {tokens} priority: {first}, arrivals: {{gamma: {{rate: {rate}/s, cv: {cv}}}}}, client: {client}}}
-  - {{name: second, service: one, {far} {tokens} priority: {second}, queue_timeout: 9s, arrivals: {{poisson: {{rate: 1/s}}}}, client: {client}}}
+  - {{name: first, service: one, {near} {tokens} priority: {first}, arrivals: {arrivals}, client: {client}}}
+  - {{name: second, service: one, {far} {tokens} priority: {second}, {queue_timeout} arrivals: {{poisson: {{rate: 1/s}}}}, client: {client}}}
 {closed}
 scrape: {{interval: 5s, lag: 1s}}
 signals:
@@ -341,7 +350,20 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             filler,
             zones,
             standby,
+            even: false,
+            queue_timeout: "queue_timeout: 9s,",
         }
+    })
+}
+
+/// Scenarios in which requests end without anybody who waits for that.
+pub(crate) fn unwatched() -> impl Strategy<Value = Shape> {
+    let routing = prop::sample::select(vec!["round-robin", "weighted-round-robin", "random"]);
+    (shapes(), routing, 1u32..5, any::<bool>()).prop_map(|(shape, routing, limit, even)| {
+        let service = if even { "500ms" } else { "{gamma: {mean: 400ms, cv: 1.5}}" };
+        let options = format!("limit: {limit}, service_time: {service}");
+        let engine = Engine::Slots { options };
+        Shape { engine, routing, even, client: "{}".to_owned(), closed: 0, queue_timeout: "", ..shape }
     })
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn bytes(record: &RunRecord) -> String {
         .expect("a record is plain data")
 }
 
-fn cut(shape: &Shape, cuts: &[u64]) -> Result<(), TestCaseError> {
+pub(crate) fn cut(shape: &Shape, cuts: &[u64]) -> Result<(), TestCaseError> {
     let scenario = scenario(&shape.text());
     let uncut = start(&scenario).finish().expect("a run comes to its end");
     let mut run = start(&scenario);

@@ -107,7 +107,7 @@ pub enum ReplicaPhase {
 
 impl Snapshot {
     /// The version of the layout written now.
-    pub const VERSION: u16 = 3;
+    pub const VERSION: u16 = 4;
 
     /// The snapshot as text, sealed with a digest.
     ///

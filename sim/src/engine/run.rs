@@ -57,6 +57,13 @@ impl<E: Copy> Calendar<E> {
         self.now
     }
 
+    /// The instant up to which all is over that the first phase of an instant has: ends of requests.
+    #[must_use]
+    pub fn completed(&self) -> Time {
+        let before = Span::from_nanos(u64::from(self.phase == Phase::Complete));
+        self.now.saturating_sub(before)
+    }
+
     /// Plans an event for `at`, which is not in the past.
     ///
     /// # Panics

@@ -52,7 +52,9 @@ impl World {
         true
     }
 
-    pub(super) fn offer_to_slots(&mut self, slot: u32, place: u32, now: Time) -> bool {
+    pub(super) fn offer_to_slots(&mut self, slot: u32, place: u32, calendar: &mut Calendar<Event>) -> bool {
+        self.take_unseen_ends(slot, calendar);
+        let now = calendar.now();
         let serving = self.state.replicas.at(slot);
         let deployment = serving.deployment as usize;
         let EngineSettings::Concurrency { service, set_up, .. } =
@@ -101,20 +103,20 @@ impl World {
     #[inline]
     pub(super) fn take_happened(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
         if !self.happened.is_empty() {
-            self.take_all_happened(slot, calendar);
+            self.take_happened_at(calendar.now(), slot, calendar);
         }
     }
 
+    /// Takes in what a replica has reported that happened at `now`, which is the present or before.
     #[inline(never)]
-    fn take_all_happened(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        let now = calendar.now();
+    pub(super) fn take_happened_at(&mut self, now: Time, slot: u32, calendar: &mut Calendar<Event>) {
         for place in 0..self.happened.len() {
             match self.happened[place] {
                 Happened::Started { request } => self.request_starts(request, now, calendar),
                 Happened::FirstToken { request, at } => self.first_token_comes(slot, request, at),
                 Happened::Finished { request, outputs } => {
                     self.request_leaves(slot, request, Some(outputs), now);
-                    self.end_request(request, Outcome::Completed, outputs, calendar);
+                    self.end_request_at(now, request, Outcome::Completed, outputs, calendar);
                 }
             }
         }
@@ -217,7 +219,7 @@ impl World {
         }
         let service = self.settings.deployments[serving.deployment as usize].settings.service;
         self.take_happened(handle.slot, calendar);
-        self.plan_next(handle.slot, calendar);
+        self.state.replicas.at(handle.slot).plan_next(handle, calendar);
         // Requests that waited in the replica may have begun: there is room for others.
         if self.state.services[service].queue.len() > 0 {
             self.empty_queue(service, calendar);
@@ -238,33 +240,14 @@ impl World {
 
     /// Brings a replica's events in line with its engine: it begins a step if it stands still.
     pub(super) fn refresh(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        let handle = self.state.replicas.handle(slot);
-        let serving = self.state.replicas.at(slot);
+        let (handle, serving) = self.state.replicas.with_handle(slot);
+        if serving.unseen {
+            return;
+        }
         if !serving.begins && serving.engine.wants_to_begin(calendar.now()) {
             serving.begins = true;
             calendar.soon(Phase::Step, Event::Begin(handle));
         }
-        self.plan_next(slot, calendar);
-    }
-
-    fn plan_next(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        let handle = self.state.replicas.handle(slot);
-        let serving = self.state.replicas.at(slot);
-        match (serving.engine.next_event(calendar.now()), serving.due) {
-            (Some(at), Some((due, _))) if at == due => {}
-            (Some(at), Some((_, ticket))) => {
-                calendar.reschedule(ticket, at, Phase::Complete);
-                serving.due = Some((at, ticket));
-            }
-            (Some(at), None) => {
-                let ticket = calendar.at(at, Phase::Complete, Event::Engine(handle));
-                serving.due = Some((at, ticket));
-            }
-            (None, Some((_, ticket))) => {
-                calendar.cancel(ticket, Phase::Complete);
-                serving.due = None;
-            }
-            (None, None) => {}
-        }
+        serving.plan_next(handle, calendar);
     }
 }

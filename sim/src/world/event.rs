@@ -22,6 +22,25 @@ pub struct RequestRef {
     pub generation: u32,
 }
 
+impl Event {
+    /// Whether what follows may depend on replicas of any service.
+    #[inline]
+    pub(super) fn may_look_at_all(self) -> bool {
+        // These look at a request, with its service, or at one replica, which they bring to the present themselves.
+        !matches!(
+            self,
+            Event::Engine(_)
+                | Event::Begin(_)
+                | Event::GiveUp(_)
+                | Event::QueueTimeout(_)
+                | Event::Later(_)
+                | Event::Client { .. }
+                | Event::Scrape(_)
+                | Event::Report(_)
+        )
+    }
+}
+
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {

@@ -95,6 +95,7 @@ impl World {
             outstanding: 0,
             due: None,
             begins: false,
+            unseen: self.begins_unseen(deployment),
             counters: ReplicaCounters::for_series(self.board.series()),
             scraped: (now, Work::default(), 0),
             busy_before: 0,
@@ -196,6 +197,7 @@ impl World {
         serving.draining = true;
         let deployment = serving.deployment as usize;
         self.stop_routing_to(slot, now);
+        self.watch(slot, calendar);
         if self.state.replicas.at(slot).outstanding == 0 {
             self.replica_is_done(slot, calendar);
         } else {

@@ -60,7 +60,7 @@ impl World {
         let state = &mut self.state.services[service];
         let serial = state.serial;
         state.serial += 1;
-        state.population.set(now, state.population.value() + 1);
+        state.population.enter(now);
         let admitted = match state.admission {
             Admission::Admit => true,
             Admission::Shed { keep_priority } => priority <= keep_priority,
@@ -162,26 +162,26 @@ impl World {
         let settings = &self.settings;
         let accepts = |slot: u32| {
             let serving = replicas.at(slot);
-            match (&serving.engine, &settings.deployments[serving.deployment as usize].engine) {
-                (Engine::Slots(replica), _) => replica.has_room(),
-                (Engine::Dynamic(replica), _) => replica.has_room(),
-                (Engine::Halted(halted), _) => halted.has_room(),
-                (Engine::Continuous(replica), EngineSettings::Continuous { queue, .. }) => {
-                    queue.is_none_or(|most| replica.waiting() < most as usize)
-                }
-                _ => true,
+            match &serving.engine {
+                Engine::Slots(replica) => replica.has_room(),
+                Engine::Dynamic(replica) => replica.has_room(),
+                Engine::Halted(halted) => halted.has_room(),
+                Engine::Continuous(replica) => match settings.deployments[serving.deployment as usize].engine
+                {
+                    EngineSettings::Continuous { queue: Some(most), .. } => replica.waiting() < most as usize,
+                    _ => true,
+                },
             }
         };
         let router = &mut self.state.services[service].router;
         let Some(slot) = router.pick(&ask, accepts) else { return false };
         router.given(slot, &ask);
         self.state.services[service].front.leaves_flow(FlowOutcome::Dispatched);
-        self.state.requests.at(place).offered = now;
         self.count_request(service, slot, place);
         self.state.replicas.at(slot).outstanding += 1;
         let taken = match &self.state.replicas.at(slot).engine {
             Engine::Continuous(_) => self.offer_to_batcher(slot, place, now),
-            Engine::Slots(_) => self.offer_to_slots(slot, place, now),
+            Engine::Slots(_) => self.offer_to_slots(slot, place, calendar),
             Engine::Dynamic(_) => self.offer_to_batches(slot, place, now),
             Engine::Halted(_) => return self.offer_to_halted(slot, place, calendar),
         };
@@ -241,7 +241,7 @@ impl World {
         self.state.services[service].router.ended(slot, took);
     }
 
-    /// A request has ended. Its client may go on.
+    /// A request ends now. Its client may go on.
     pub(super) fn end_request(
         &mut self,
         place: u32,
@@ -249,7 +249,19 @@ impl World {
         outputs: u32,
         calendar: &mut Calendar<Event>,
     ) {
-        let now = calendar.now();
+        self.end_request_at(calendar.now(), place, outcome, outputs, calendar);
+    }
+
+    /// A request has ended at `now`, which is the present or before.
+    #[inline]
+    pub(super) fn end_request_at(
+        &mut self,
+        now: Time,
+        place: u32,
+        outcome: Outcome,
+        outputs: u32,
+        calendar: &mut Calendar<Event>,
+    ) {
         let inflight = self.state.requests.at(place);
         if let Some((ticket, _)) = inflight.give_up {
             calendar.cancel(ticket, Phase::Fail);
@@ -261,7 +273,7 @@ impl World {
         let Request { stream, number, attempt, .. } = inflight.request;
         let finished = inflight.finished(now, outcome, outputs);
         self.note_end(service, finished);
-        self.state.last_progress = now;
+        self.state.last_progress = self.state.last_progress.max(now);
         match self.traffic.stream_mut(stream).on_outcome(number, attempt, outcome, now) {
             Next::Nothing => self.state.requests.free(place),
             Next::Retry(at) => {
@@ -281,7 +293,7 @@ impl World {
     pub(super) fn note_end(&mut self, service: usize, finished: Finished) {
         self.state.recorder.services[service].ended(&finished);
         let ServiceState { population, front, .. } = &mut self.state.services[service];
-        population.set(finished.ended, population.value() - 1);
+        population.leave(finished.ended);
         front.ended(&finished);
         if let Some(kept) = &mut self.kept {
             kept.push((service, finished));
@@ -387,6 +399,7 @@ impl World {
     pub(super) fn empty_queue(&mut self, service: usize, calendar: &mut Calendar<Event>) {
         while let Some(place) = self.state.services[service].queue.first() {
             let inflight = self.state.requests.at(place);
+            inflight.offered = calendar.now();
             let (priority, held) = (inflight.request.priority, inflight.place);
             if !self.offer_to_replica(service, place, calendar) {
                 break;

@@ -17,7 +17,7 @@ pub(super) struct InFlight {
     pub service: u16,
     /// Its number within its service.
     pub serial: u64,
-    /// When it was given to its replica; before that, when it arrived.
+    /// When it was last offered to a replica.
     pub offered: Time,
     pub started: Option<Time>,
     pub first_token: Option<Time>,
@@ -41,6 +41,7 @@ pub(super) enum Place {
 
 impl InFlight {
     /// The life of the request, ended at `now`.
+    #[inline]
     pub(super) fn finished(&self, now: Time, outcome: Outcome, output_tokens: u32) -> Finished {
         let finished = Finished {
             number: self.serial,
@@ -73,6 +74,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    #[inline]
     pub(super) fn insert(&mut self, request: InFlight) -> RequestRef {
         if let Some(place) = self.empty.pop() {
             let (generation, slot) = &mut self.places[place as usize];
@@ -84,16 +86,19 @@ impl Requests {
         RequestRef { place, generation: 0 }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many requests are in the system.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.empty.len()
     }
 
     /// The request at a place that is known to be taken.
+    #[inline]
     pub(super) fn at(&mut self, place: u32) -> &mut InFlight {
         self.places[place as usize].1.as_mut().expect("a request that is in the system")
     }
@@ -111,6 +116,7 @@ impl Requests {
     }
 
     /// Lets a request go.
+    #[inline]
     pub(super) fn free(&mut self, place: u32) {
         let (generation, slot) = &mut self.places[place as usize];
         *generation = generation.wrapping_add(1);

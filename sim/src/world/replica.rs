@@ -3,11 +3,11 @@
 use scaletwin_core::units::Time;
 use serde::{Deserialize, Serialize};
 
-use super::event::Handle;
+use super::event::{Event, Handle};
 use super::halted::Halted;
 use super::settings::UsageSettings;
 use crate::cluster::entities::ReplicaId;
-use crate::engine::Ticket;
+use crate::engine::{Calendar, Phase, Ticket};
 use crate::scrape::exporter::ReplicaCounters;
 use crate::serving::concurrency::ConcurrencyReplica;
 use crate::serving::continuous::replica::{ContinuousReplica, Work};
@@ -35,6 +35,8 @@ pub(crate) struct Serving {
     pub due: Option<(Time, Ticket)>,
     /// Whether it is going to begin a step at this instant.
     pub begins: bool,
+    /// Whether its requests end without an event: nobody has to look at them then.
+    pub unseen: bool,
     pub counters: ReplicaCounters,
     /// What it had worked at the last scrape, and at the end of the warm-up.
     pub scraped: (Time, Work, u128),
@@ -59,6 +61,7 @@ pub(crate) enum Engine {
 
 impl Engine {
     /// When its next event is due, seen from `now`.
+    #[inline]
     pub(crate) fn next_event(&self, now: Time) -> Option<Time> {
         match self {
             Engine::Continuous(replica) => replica.next_event(),
@@ -69,6 +72,7 @@ impl Engine {
     }
 
     /// Whether it stands still and has something to begin at `now`.
+    #[inline]
     pub(crate) fn wants_to_begin(&self, now: Time) -> bool {
         match self {
             Engine::Continuous(replica) => replica.is_idle(),
@@ -117,6 +121,27 @@ impl Engine {
 }
 
 impl Serving {
+    /// Brings its event in line with its engine.
+    #[inline]
+    pub(crate) fn plan_next(&mut self, handle: Handle, calendar: &mut Calendar<Event>) {
+        match (self.engine.next_event(calendar.now()), self.due) {
+            (Some(at), Some((due, _))) if at == due => {}
+            (Some(at), Some((_, ticket))) => {
+                calendar.reschedule(ticket, at, Phase::Complete);
+                self.due = Some((at, ticket));
+            }
+            (Some(at), None) => {
+                let ticket = calendar.at(at, Phase::Complete, Event::Engine(handle));
+                self.due = Some((at, ticket));
+            }
+            (None, Some((_, ticket))) => {
+                calendar.cancel(ticket, Phase::Complete);
+                self.due = None;
+            }
+            (None, None) => {}
+        }
+    }
+
     /// What is left of it, if its node has failed.
     pub(crate) fn halted(&self) -> Option<&Halted> {
         match &self.engine {
@@ -179,8 +204,12 @@ impl Replicas {
         *generation == handle.generation && place.is_some()
     }
 
-    pub(crate) fn handle(&self, slot: u32) -> Handle {
-        Handle { slot, generation: self.slots[slot as usize].0 }
+    /// The same, with its handle.
+    #[inline]
+    pub(crate) fn with_handle(&mut self, slot: u32) -> (Handle, &mut Serving) {
+        let (generation, serving) = &mut self.slots[slot as usize];
+        let serving = serving.as_mut().expect("a replica that is at work");
+        (Handle { slot, generation: *generation }, serving)
     }
 
     pub(crate) fn slot_of(&self, id: ReplicaId) -> Option<u32> {

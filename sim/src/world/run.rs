@@ -5,7 +5,7 @@ use std::sync::Arc;
 use scaletwin_core::control::{Controllers, SignalScope, signal};
 use scaletwin_core::model::{Known, NodeState, ReplicaPhase, ReplicaState, Snapshot, SnapshotError};
 use scaletwin_core::record::{
-    Finished, Outcome, Recorder, RecorderSettings, RunRecord, ServiceSettings, TimeAverage,
+    Finished, Outcome, Population, Recorder, RecorderSettings, RunRecord, ServiceSettings,
 };
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use super::replica::{Engine, Replicas};
 use super::scrapes::next_on_grid;
 use super::settings::RunSettings;
 use super::start_up::Artifacts;
+use super::unseen::ends_decide_nothing;
 use super::{Luck, ServiceState, State, World, WorldError};
 use crate::cluster::fleet::{Fleet, SavedFleet};
 use crate::cluster::routing::Router;
@@ -187,7 +188,9 @@ impl Run {
     pub fn run_until(&mut self, until: Time) -> Result<bool, RunError<WorldError>> {
         let cut = self.world.settings.cut;
         if !self.done {
-            let ended = engine::run(&mut self.world, &mut self.calendar, until.min(cut), &Limits::default())?;
+            let end = until.min(cut);
+            let ended = engine::run(&mut self.world, &mut self.calendar, end, &Limits::default())?;
+            self.world.take_all_unseen_ends(just_before(end), &mut self.calendar);
             self.done = ended || until >= cut;
         }
         Ok(self.done)
@@ -229,6 +232,7 @@ impl Run {
     /// Keeps every request that ends from now on, until [`Run::take_requests`] takes them.
     pub fn keep_requests(&mut self) {
         self.world.kept.get_or_insert_default();
+        self.world.watch_all(&mut self.calendar);
     }
 
     /// The requests that have ended since the last call, each with the place of its service, in the order of their ends.
@@ -299,6 +303,11 @@ impl Run {
     }
 }
 
+/// The last instant before `end`.
+fn just_before(end: Time) -> Time {
+    end.saturating_sub(Span::from_nanos(1))
+}
+
 fn deployments(settings: &RunSettings) -> Vec<crate::cluster::settings::DeploymentSettings> {
     settings.deployments.iter().map(|deployment| deployment.settings.clone()).collect()
 }
@@ -330,7 +339,7 @@ impl State {
             queue: GatewayQueue::default(),
             admission: OPEN,
             serial: 0,
-            population: TimeAverage::start(Time::ZERO, 0),
+            population: Population::default(),
             front: FrontCounters::for_series(board.series()),
             crossing: Default::default(),
         });
@@ -426,7 +435,9 @@ impl World {
             scrape: of_targets("scrape"),
         };
         let artifacts = Artifacts::of(&settings.deployments);
+        let services = 0..settings.services.len();
         World {
+            decides_nothing: services.map(|service| ends_decide_nothing(&settings, service)).collect(),
             settings,
             fleet,
             traffic,
@@ -447,7 +458,7 @@ impl World {
 
     /// Takes all steps that are over before `end`.
     fn advance_all(&mut self, end: Time) {
-        let before = end.saturating_sub(Span::from_nanos(1));
+        let before = just_before(end);
         for slot in self.state.replicas.slots() {
             if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
                 replica.advance_to(before, &mut self.happened);

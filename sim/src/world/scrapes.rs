@@ -99,6 +99,7 @@ impl World {
 
     /// Brings a replica's counters to the present.
     pub(super) fn advance(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+        self.take_unseen_ends(slot, calendar);
         if let Engine::Continuous(replica) = &mut self.state.replicas.at(slot).engine {
             replica.advance_to(calendar.now(), &mut self.happened);
             self.take_happened(slot, calendar);

@@ -72,6 +72,12 @@ impl FrontCounters {
         FrontCounters { histograms, ..FrontCounters::default() }
     }
 
+    /// Whether any histogram is scraped.
+    #[must_use]
+    pub fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
     /// Counts a request that leaves the flow control.
     pub fn leaves_flow(&mut self, outcome: FlowOutcome) {
         self.flow[outcome as usize] += 1;
