@@ -3,6 +3,7 @@
 pub mod concurrency;
 pub mod continuous;
 pub mod dynamic;
+mod ends;
 
 use scaletwin_core::units::{Femtos, Time};
 use serde::{Deserialize, Serialize};

@@ -24,44 +24,57 @@ pub struct PrioritySummary {
     pub e2e_mean_seconds: Option<f64>,
 }
 
-/// What is counted of each priority.
+/// What is counted of each priority, from the first request of a second one on: before, the counts are those of the service.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Priorities(BTreeMap<i32, Class>);
-
-/// What is counted of one.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Class {
-    arrived: u64,
-    completed: u64,
-    good: u64,
-    /// How many had a first token, and the sum of the times to it, nanoseconds.
-    spoke: (u64, u128),
-    /// The sum of the times from arrival to end, nanoseconds.
-    e2e: u128,
+pub(super) struct Priorities {
+    /// The priority of the first request.
+    first: Option<i32>,
+    classes: BTreeMap<i32, Class>,
 }
 
-impl Class {
-    #[inline]
-    fn ended(&mut self, request: &Finished, good: bool) {
-        self.arrived += 1;
-        self.good += u64::from(good);
-        if request.outcome == Outcome::Completed {
-            self.completed += 1;
-            self.e2e += u128::from(request.e2e().as_nanos());
-            if let Some(ttft) = request.ttft().map(Span::as_nanos) {
-                self.spoke = (self.spoke.0 + 1, self.spoke.1 + u128::from(ttft));
-            }
-        }
-    }
+/// What is counted of one.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Class {
+    /// How many have ended.
+    pub arrived: u64,
+    pub completed: u64,
+    pub good: u64,
+    /// How many had a first token, and the sum of the times to it, nanoseconds.
+    pub spoke: (u64, u128),
+    /// The sum of the times from arrival to end, nanoseconds.
+    pub e2e: u128,
 }
 
 impl Priorities {
+    /// Whether a request is the first of a second priority.
+    #[inline]
+    pub(super) fn becomes_several(&self, request: &Finished) -> bool {
+        self.classes.is_empty() && self.first.is_some_and(|first| first != request.priority)
+    }
+
+    /// All requests so far were of the same priority.
+    pub(super) fn begin(&mut self, so_far: Class) {
+        if let Some(first) = self.first {
+            self.classes.insert(first, so_far);
+        }
+    }
+
     /// Counts a request that has ended, within all limits or not.
     #[inline]
     pub(super) fn ended(&mut self, request: &Finished, good: bool) {
-        match self.0.get_mut(&request.priority) {
-            Some(class) => class.ended(request, good),
-            None => self.0.entry(request.priority).or_default().ended(request, good),
+        if self.classes.is_empty() {
+            self.first = Some(request.priority);
+            return;
+        }
+        let class = self.classes.entry(request.priority).or_default();
+        class.arrived += 1;
+        class.good += u64::from(good);
+        if request.outcome == Outcome::Completed {
+            class.completed += 1;
+            class.e2e += u128::from(request.e2e().as_nanos());
+            if let Some(ttft) = request.ttft().map(Span::as_nanos) {
+                class.spoke = (class.spoke.0 + 1, class.spoke.1 + u128::from(ttft));
+            }
         }
     }
 
@@ -76,6 +89,6 @@ impl Priorities {
             ttft_mean_seconds: mean(class.spoke.1, class.spoke.0),
             e2e_mean_seconds: mean(class.e2e, class.completed),
         };
-        if self.0.len() < 2 { Vec::new() } else { self.0.iter().map(summary).collect() }
+        self.classes.iter().map(summary).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::priority::Priorities;
+use super::priority::{Class, Priorities};
 use super::{
     BagDigest, Finished, Histogram, LatencyMetric, LatencySummary, ObjectiveResult, Outcome, OutcomeCounts,
     PrioritySummary, Slo, Window,
@@ -216,6 +216,10 @@ impl ServiceMeter {
         let values = [ttft, tpot, e2e, wait].map(|span| span.map(Span::as_nanos));
         let within = |(value, limit): (&Option<u64>, &u64)| value.is_none_or(|value| value <= *limit);
         let good = completed && (self.within.is_empty() || values.iter().zip(&self.limits).all(within));
+        let measured = request.arrived >= self.measured_from;
+        if measured && self.priorities.becomes_several(request) {
+            self.priorities.begin(self.so_far());
+        }
         let mut counted = false;
         if let Some(window) = self.open_window_of(request.arrived) {
             window.counts.count(request.outcome);
@@ -226,7 +230,7 @@ impl ServiceMeter {
             }
             counted = window.measured;
         }
-        if request.arrived < self.measured_from {
+        if !measured {
             self.warm_up.1 += 1;
             return;
         }
@@ -240,6 +244,19 @@ impl ServiceMeter {
                 self.latencies.add(values);
             }
             self.count_within(values);
+        }
+    }
+
+    /// What has been counted of all requests.
+    #[cold]
+    fn so_far(&self) -> Class {
+        let (ttft, e2e) = (self.counted(LatencyMetric::Ttft), self.counted(LatencyMetric::E2e));
+        Class {
+            arrived: self.counts.ended(),
+            completed: self.counts.completed,
+            good: self.good,
+            spoke: (ttft.count(), ttft.sum()),
+            e2e: e2e.sum(),
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Ask {
 pub struct Router {
     across: Across,
     prefers_zone: bool,
+    /// Whether whose turn it is depends on who has requests.
+    counts: bool,
     weights: Vec<u32>,
     luck: Component,
     /// One set, or one a deployment.
@@ -144,6 +146,7 @@ impl Router {
         Router {
             across: settings.across,
             prefers_zone: settings.prefers_zone,
+            counts: settings.balance.counts_requests(),
             weights: settings.weights.clone(),
             luck,
             sets: vec![Set::new(&settings.balance); sets],
@@ -219,6 +222,12 @@ impl Router {
     /// A replica has this request more.
     #[inline]
     pub fn given(&mut self, slot: Slot, ask: &Ask) {
+        if self.counts || self.across == Across::Split {
+            self.count_given(slot, ask);
+        }
+    }
+
+    fn count_given(&mut self, slot: Slot, ask: &Ask) {
         let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
         if self.across == Across::Split {
             self.turns.took(set);
@@ -229,6 +238,12 @@ impl Router {
     /// A replica has one request less, which it answered in `took`, if it did.
     #[inline]
     pub fn ended(&mut self, slot: Slot, took: Option<Span>) {
+        if self.counts {
+            self.count_ended(slot, took);
+        }
+    }
+
+    fn count_ended(&mut self, slot: Slot, took: Option<Span>) {
         let Some((set, zone)) = self.homes.get(slot as usize).copied().flatten() else { return };
         self.sets[set as usize].change(zone, |balancer| balancer.ended(slot, took));
     }

@@ -4,13 +4,13 @@
 //! `processor-sharing` all are served at once, each at the speed min(1, limit / number). A server with a set-up time
 //! stops when it is empty and sets up at the next arrival. `docs/models/concurrency.md` has the equations.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Happened;
+use super::ends::{Ends, InService};
 
 scaletwin_core::names! {
     /// How the slots are used.
@@ -64,7 +64,7 @@ pub struct ConcurrencyReplica {
     config: ConcurrencyConfig,
     queue: Queue,
     /// Jobs in service.
-    serving: BinaryHeap<InService>,
+    serving: Ends,
     sharing: Sharing,
     power: Power,
     /// How many jobs came.
@@ -72,29 +72,6 @@ pub struct ConcurrencyReplica {
     /// How many set-ups there were.
     setups: u64,
     busy: Busy,
-}
-
-/// A job in service. The first to end is the greatest, among equals the first that came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct InService {
-    /// An instant in nanoseconds, or with processor sharing a virtual time.
-    end: u128,
-    ticket: u64,
-    request: u32,
-}
-
-impl Ord for InService {
-    #[inline]
-    fn cmp(&self, other: &InService) -> Ordering {
-        other.end.cmp(&self.end).then_with(|| other.ticket.cmp(&self.ticket))
-    }
-}
-
-impl PartialOrd for InService {
-    #[inline]
-    fn partial_cmp(&self, other: &InService) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 /// The virtual time of processor sharing: service that each job in service has had, in 2^-32 ns.
@@ -155,7 +132,7 @@ impl ConcurrencyReplica {
         };
         ConcurrencyReplica {
             queue,
-            serving: BinaryHeap::new(),
+            serving: Ends::default(),
             sharing: Sharing::default(),
             power: if config.stops_when_empty { Power::Off } else { Power::On },
             tickets: 0,
@@ -192,7 +169,7 @@ impl ConcurrencyReplica {
         if let Power::SettingUp(until) = self.power {
             return Some(until);
         }
-        let end = self.serving.peek()?.end;
+        let end = self.serving.first()?.end;
         Some(match self.config.discipline {
             Discipline::Fifo => Time::from_nanos(u64::try_from(end).expect("an instant in nanoseconds")),
             Discipline::ProcessorSharing => self.shared_until(end),
@@ -280,7 +257,7 @@ impl ConcurrencyReplica {
             Discipline::Fifo => u128::from(now.as_nanos()),
             Discipline::ProcessorSharing => self.sharing.virtual_time,
         };
-        while let Some(InService { end, request, .. }) = self.serving.peek().copied() {
+        while let Some(InService { end, request, .. }) = self.serving.first().copied() {
             if end > reached {
                 break;
             }
@@ -317,14 +294,15 @@ impl ConcurrencyReplica {
             return;
         }
         self.share(now);
-        self.serving.retain(|job| job.ticket != ticket);
+        self.serving.remove(ticket);
         self.fill(now, happened);
     }
 
     /// Ends everything at `now`. Gives the jobs that it had, in the order of their arrival.
     pub fn kill(&mut self, now: Time) -> Vec<u32> {
         self.count_busy(now);
-        let mut lost: Vec<(u64, u32)> = self.serving.drain().map(|job| (job.ticket, job.request)).collect();
+        let mut lost: Vec<(u64, u32)> =
+            self.serving.take_all().into_iter().map(|job| (job.ticket, job.request)).collect();
         while let Some((ticket, job)) = self.queue.pop() {
             lost.push((ticket, job.request));
         }

@@ -70,6 +70,8 @@ pub struct GeneratorState {
     prompt: Component,
     output: Component,
     stays: Component,
+    /// Tokens of a prompt and of an answer, where they are always the same.
+    fixed: [Option<u32>; 2],
     from: Time,
     /// Of a modulated process the number of stays so far, the state, and when it ends.
     stay: (u64, usize, Time),
@@ -89,6 +91,10 @@ impl GeneratorState {
             prompt: component("prompt-tokens"),
             output: component("output-tokens"),
             stays: component("arrival-states"),
+            fixed: [
+                fixed_tokens(&settings.prompt_tokens, settings.most_tokens.0),
+                fixed_tokens(&settings.output_tokens, settings.most_tokens.1),
+            ],
             from,
             stay: (0, 0, from),
             passed: 0.0,
@@ -175,8 +181,9 @@ impl GeneratorState {
     pub fn take(&mut self, settings: &GeneratorSettings) -> Option<(u64, Time, u32, u32)> {
         let (number, at) = self.next?;
         self.next = self.arrival(settings, number + 1, at);
-        let prompt = tokens(&settings.prompt_tokens, self.prompt, number, settings.most_tokens.0);
-        let output = tokens(&settings.output_tokens, self.output, number, settings.most_tokens.1);
+        let (laws, most) = ((&settings.prompt_tokens, &settings.output_tokens), settings.most_tokens);
+        let prompt = self.fixed[0].unwrap_or_else(|| tokens(laws.0, self.prompt, number, most.0));
+        let output = self.fixed[1].unwrap_or_else(|| tokens(laws.1, self.output, number, most.1));
         Some((number, at, prompt, output))
     }
 }
@@ -196,21 +203,24 @@ pub(super) fn stochastic_round(mean: f64, luck: Component, number: u64) -> u64 {
 
 /// A whole number of tokens, at least 1 and at most `most`.
 #[must_use]
-#[inline]
 pub fn tokens(law: &Law, luck: Component, number: u64, most: u32) -> u32 {
-    let drawn = match law {
-        Law::Constant { value } => *value,
-        law => law.draw(&mut luck.entity(number)),
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped to the range of u32"
-    )]
-    let below = drawn.max(0.0).min(f64::from(most)) as u32;
-    // To the nearest, halves up.
-    let rounded = below.saturating_add(u32::from(drawn - f64::from(below) >= 0.5));
-    rounded.min(most).max(1)
+    fixed_tokens(law, most).unwrap_or_else(|| whole(law.draw(&mut luck.entity(number)), most))
+}
+
+/// The same where it is no matter of luck.
+fn fixed_tokens(law: &Law, most: u32) -> Option<u32> {
+    match law {
+        Law::Constant { value } => Some(whole(*value, most)),
+        _ => None,
+    }
+}
+
+/// The nearest whole number from 1 to `most`, halves up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range of u32")]
+fn whole(drawn: f64, most: u32) -> u32 {
+    let below = drawn.clamp(0.0, f64::from(most)) as u32;
+    let rounded = if drawn - f64::from(below) >= 0.5 { below.saturating_add(1) } else { below };
+    rounded.clamp(1, most)
 }
 
 #[cfg(test)]

@@ -500,6 +500,10 @@ impl Traffic {
     }
 
     fn find_next(&mut self) {
+        if let [stream] = self.streams.as_slice() {
+            self.next = stream.next_at().map(|at| (at, 0));
+            return;
+        }
         self.next = None;
         for (place, stream) in self.streams.iter().enumerate() {
             if let Some(at) = stream.next_at()

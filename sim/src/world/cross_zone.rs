@@ -54,11 +54,15 @@ impl World {
     }
 
     /// A replica has answered a request with so many tokens.
-    pub(super) fn count_answer(&mut self, slot: u32, place: u32, outputs: u32) {
-        let service = usize::from(self.state.requests.at(place).service);
-        let Some(prices) = self.settings.services[service].cross_zone.filter(|_| self.state.measuring) else {
-            return;
-        };
+    #[inline]
+    pub(super) fn count_answer(&mut self, service: usize, slot: u32, place: u32, outputs: u32) {
+        if self.settings.services[service].cross_zone.is_some() && self.state.measuring {
+            self.count_priced_answer(service, slot, place, outputs);
+        }
+    }
+
+    fn count_priced_answer(&mut self, service: usize, slot: u32, place: u32, outputs: u32) {
+        let Some(prices) = self.settings.services[service].cross_zone else { return };
         if self.crosses(slot, place) {
             let tokens = u128::from(outputs) * u128::from(prices.output_token);
             self.state.services[service].crossing.bytes += u128::from(prices.response) + tokens;

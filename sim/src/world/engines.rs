@@ -3,27 +3,35 @@
 use scaletwin_core::record::Outcome;
 use scaletwin_core::units::{Span, Time};
 
-use super::World;
 use super::event::{Event, Handle};
-use super::inflight::Place;
+use super::inflight::{InFlight, Place};
 use super::replica::Engine;
 use super::settings::EngineSettings;
+use super::{Luck, World};
 use crate::engine::{Calendar, Model, Phase};
-use crate::serving::concurrency::{Job, Offered};
+use crate::serving::concurrency::{ConcurrencyReplica, Job, Offered};
 use crate::serving::continuous::content::{Content, mix};
+use crate::serving::continuous::replica::ContinuousReplica;
 use crate::serving::continuous::sequence::Arriving;
+use crate::serving::dynamic::DynamicReplica;
 use crate::serving::{Gaps, Happened};
 
 /// How many gaps between tokens are counted at a time, which is quicker than one by one.
 const GAPS_AT_A_TIME: usize = 16;
 
-impl World {
-    /// Offers a request to a replica that batches. It refuses prompts that are too long for its model.
-    pub(super) fn offer_to_batcher(&mut self, slot: u32, place: u32, now: Time) -> bool {
-        let serving = self.state.replicas.at(slot);
-        let Engine::Continuous(replica) = &mut serving.engine else { return false };
-        let inflight = self.state.requests.at(place);
-        let request = &inflight.request;
+/// A request that is offered to an engine.
+pub(super) struct Offer<'a> {
+    pub now: Time,
+    pub slot: u32,
+    pub place: u32,
+    pub inflight: &'a mut InFlight,
+    pub happened: &'a mut Vec<Happened>,
+}
+
+impl Offer<'_> {
+    /// Offers it to an engine that batches continuously. It refuses prompts that are too long for its model.
+    pub(super) fn into_batcher(self, replica: &mut ContinuousReplica) -> bool {
+        let request = &self.inflight.request;
         let config = replica.scheduler().config();
         if request.prompt_tokens >= config.max_model_len {
             return false;
@@ -38,67 +46,68 @@ impl World {
             _ => Content::unique(unique, request.prompt_tokens),
         };
         let arriving = Arriving {
-            request: place,
+            request: self.place,
             prompt_tokens: request.prompt_tokens,
             output_tokens: request.output_tokens,
             max_tokens: if request.cut { request.output_tokens } else { u32::MAX },
             priority: request.priority,
             arrived: request.at.as_nanos(),
-            number: inflight.serial,
+            number: self.inflight.serial,
             content,
         };
-        let key = replica.offer(now, arriving, &mut self.happened);
-        inflight.place = Place::Continuous(slot, key);
+        let key = replica.offer(self.now, arriving, self.happened);
+        self.inflight.place = Place::Continuous(self.slot, key);
         true
     }
 
-    pub(super) fn offer_to_slots(&mut self, slot: u32, place: u32, calendar: &mut Calendar<Event>) -> bool {
-        self.take_unseen_ends(slot, calendar);
-        let now = calendar.now();
-        let serving = self.state.replicas.at(slot);
-        let deployment = serving.deployment as usize;
-        let EngineSettings::Concurrency { service, set_up, .. } =
-            &self.settings.deployments[deployment].engine
-        else {
-            return false;
-        };
-        let Engine::Slots(replica) = &mut serving.engine else { return false };
-        let inflight = self.state.requests.at(place);
-        let request = &inflight.request;
+    /// Offers it to the slots of the replica number `ordinal` of a deployment.
+    pub(super) fn into_slots(
+        mut self,
+        replica: &mut ConcurrencyReplica,
+        engine: &EngineSettings,
+        luck: &Luck,
+        (deployment, ordinal): (usize, u32),
+    ) -> bool {
+        let EngineSettings::Concurrency { service, set_up, .. } = engine else { return false };
+        let request = &self.inflight.request;
         let time = request.service.unwrap_or_else(|| {
-            let luck = self.luck.service[usize::from(request.stream)];
-            Span::from_secs_f64(service.draw(&mut luck.entity(request.number)))
-                .map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
+            let luck = luck.service[usize::from(request.stream)];
+            within_a_century(service.draw(&mut luck.entity(request.number)))
         });
-        let job = Job { request: place, priority: request.priority, service: time };
-        let luck = self.luck.set_up[deployment];
-        let replica_number = u64::from(serving.ordinal) << 32;
+        let job = Job { request: self.place, priority: request.priority, service: time };
         let draw = |number: u64| {
-            let law = set_up.as_ref().map_or(0.0, |law| law.draw(&mut luck.entity(replica_number | number)));
-            Span::from_secs_f64(law).map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
+            let luck = luck.set_up[deployment];
+            let number = u64::from(ordinal) << 32 | number;
+            within_a_century(set_up.as_ref().map_or(0.0, |law| law.draw(&mut luck.entity(number))))
         };
-        // The engine reports the start at once, so the place is noted before.
-        match replica.offer(now, job, draw, &mut self.happened) {
+        // The engine reports the start at once, and the place is noted before anybody hears of it.
+        let offered = replica.offer(self.now, job, draw, self.happened);
+        self.is_taken(offered)
+    }
+
+    /// Offers it to an engine that batches dynamically.
+    pub(super) fn into_batches(mut self, replica: &mut DynamicReplica) -> bool {
+        let offered = replica.offer(self.now, self.place, self.inflight.request.priority);
+        self.is_taken(offered)
+    }
+
+    fn is_taken(&mut self, offered: Offered) -> bool {
+        match offered {
             Offered::Taken { ticket } => {
-                inflight.place = Place::Slots(slot, ticket);
+                self.inflight.place = Place::Slots(self.slot, ticket);
                 true
             }
             Offered::Full => false,
         }
     }
+}
 
-    pub(super) fn offer_to_batches(&mut self, slot: u32, place: u32, now: Time) -> bool {
-        let inflight = self.state.requests.at(place);
-        let Engine::Dynamic(replica) = &mut self.state.replicas.at(slot).engine else { return false };
-        match replica.offer(now, place, inflight.request.priority) {
-            Offered::Taken { ticket } => {
-                inflight.place = Place::Slots(slot, ticket);
-                true
-            }
-            Offered::Full => false,
-        }
-    }
+/// A drawn time in seconds, at most a century.
+fn within_a_century(secs: f64) -> Span {
+    Span::from_secs_f64(secs).map_or(Span::CENTURY, |span| span.min(Span::CENTURY))
+}
 
+impl World {
     /// Takes in what a replica has reported.
     #[inline]
     pub(super) fn take_happened(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
@@ -239,11 +248,15 @@ impl World {
     }
 
     /// Brings a replica's events in line with its engine: it begins a step if it stands still.
+    #[inline]
     pub(super) fn refresh(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
-        let (handle, serving) = self.state.replicas.with_handle(slot);
-        if serving.unseen {
-            return;
+        if !self.state.replicas.at(slot).unseen {
+            self.plan_events(slot, calendar);
         }
+    }
+
+    fn plan_events(&mut self, slot: u32, calendar: &mut Calendar<Event>) {
+        let (handle, serving) = self.state.replicas.with_handle(slot);
         if !serving.begins && serving.engine.wants_to_begin(calendar.now()) {
             serving.begins = true;
             calendar.soon(Phase::Step, Event::Begin(handle));

@@ -7,11 +7,13 @@ use scaletwin_core::record::{Finished, Outcome};
 use scaletwin_core::units::{Span, Time};
 use serde::{Deserialize, Serialize};
 
+use super::engines::Offer;
 use super::event::{Event, RequestRef};
 use super::inflight::{InFlight, Place};
 use super::replica::Engine;
 use super::settings::EngineSettings;
-use super::{ServiceState, World};
+use super::{ServiceState, State, World};
+use crate::cluster::routing::Ask;
 use crate::engine::{Calendar, Phase};
 use crate::scrape::exporter::Left;
 use crate::scrape::exporter::front::FlowOutcome;
@@ -156,9 +158,45 @@ impl World {
 
     /// Offers a request to the replica that the router picks. Whether it was taken, or ended for good.
     fn offer_to_replica(&mut self, service: usize, place: u32, calendar: &mut Calendar<Event>) -> bool {
-        let now = calendar.now();
         let ask = self.ask(service, place);
-        let replicas = &mut self.state.replicas;
+        let Some(slot) = self.pick(service, &ask) else { return false };
+        self.take_unseen_ends(slot, calendar);
+        self.count_request(service, slot, place);
+        let State { services, replicas, requests, .. } = &mut self.state;
+        let ServiceState { router, front, .. } = &mut services[service];
+        router.given(slot, &ask);
+        front.leaves_flow(FlowOutcome::Dispatched);
+        let serving = replicas.at(slot);
+        serving.outstanding += 1;
+        let (now, inflight) = (calendar.now(), requests.at(place));
+        let offer = Offer { now, slot, place, inflight, happened: &mut self.happened };
+        let deployment = serving.deployment as usize;
+        let taken = match &mut serving.engine {
+            Engine::Continuous(replica) => offer.into_batcher(replica),
+            Engine::Slots(replica) => {
+                let engine = &self.settings.deployments[deployment].engine;
+                offer.into_slots(replica, engine, &self.luck, (deployment, serving.ordinal))
+            }
+            Engine::Dynamic(replica) => offer.into_batches(replica),
+            Engine::Halted(_) => return self.offer_to_halted(slot, place, calendar),
+        };
+        if taken {
+            serving.counters.taken += 1;
+            self.take_happened(slot, calendar);
+            self.refresh(slot, calendar);
+        } else {
+            serving.outstanding -= 1;
+            serving.counters.invalid += 1;
+            router.ended(slot, None);
+            self.take_happened(slot, calendar);
+            self.end_request(place, Outcome::Rejected, 0, calendar);
+        }
+        true
+    }
+
+    /// The replica that is to get a request.
+    fn pick(&mut self, service: usize, ask: &Ask) -> Option<u32> {
+        let State { services, replicas, .. } = &mut self.state;
         let settings = &self.settings;
         let accepts = |slot: u32| {
             let serving = replicas.at(slot);
@@ -173,30 +211,7 @@ impl World {
                 },
             }
         };
-        let router = &mut self.state.services[service].router;
-        let Some(slot) = router.pick(&ask, accepts) else { return false };
-        router.given(slot, &ask);
-        self.state.services[service].front.leaves_flow(FlowOutcome::Dispatched);
-        self.count_request(service, slot, place);
-        self.state.replicas.at(slot).outstanding += 1;
-        let taken = match &self.state.replicas.at(slot).engine {
-            Engine::Continuous(_) => self.offer_to_batcher(slot, place, now),
-            Engine::Slots(_) => self.offer_to_slots(slot, place, calendar),
-            Engine::Dynamic(_) => self.offer_to_batches(slot, place, now),
-            Engine::Halted(_) => return self.offer_to_halted(slot, place, calendar),
-        };
-        self.take_happened(slot, calendar);
-        if taken {
-            self.state.replicas.at(slot).counters.taken += 1;
-            self.refresh(slot, calendar);
-        } else {
-            let serving = self.state.replicas.at(slot);
-            serving.outstanding -= 1;
-            serving.counters.invalid += 1;
-            self.state.services[service].router.ended(slot, None);
-            self.end_request(place, Outcome::Rejected, 0, calendar);
-        }
-        true
+        services[service].router.pick(ask, accepts)
     }
 
     pub(super) fn request_starts(&mut self, place: u32, now: Time, calendar: &mut Calendar<Event>) {
@@ -236,7 +251,7 @@ impl World {
                 let finished = request.finished(now, Outcome::Completed, outputs);
                 serving.counters.observe_end(&Finished { arrived: request.offered, ..finished });
             }
-            self.count_answer(slot, place, outputs);
+            self.count_answer(service, slot, place, outputs);
         }
         self.state.services[service].router.ended(slot, took);
     }

@@ -9,9 +9,21 @@ use crate::traffic::stream::SourceSettings;
 
 impl World {
     /// What the router may know of a request.
+    #[inline]
     pub(super) fn ask(&mut self, service: usize, place: u32) -> Ask {
         let inflight = self.state.requests.at(place);
-        let request = &inflight.request;
+        let stream = usize::from(inflight.request.stream);
+        let zone = self.traffic.streams()[stream].settings().zone;
+        let ask = Ask { number: inflight.serial, zone, ..Ask::default() };
+        match self.settings.services[service].routing.balance.knows_requests() {
+            true => self.ask_more(service, place, ask),
+            false => ask,
+        }
+    }
+
+    /// The session and the prompt of a request as well.
+    fn ask_more(&mut self, service: usize, place: u32, ask: Ask) -> Ask {
+        let request = &self.state.requests.at(place).request;
         let place = usize::from(request.stream);
         let stream = self.traffic.streams()[place].settings();
         let balance = &self.settings.services[service].routing.balance;
@@ -21,9 +33,6 @@ impl World {
             (_, None) => request.number,
             (_, Some(most)) => self.luck.session[place].entity(request.number).below(u64::from(most)),
         };
-        if !balance.knows_requests() {
-            return Ask { number: inflight.serial, zone: stream.zone, ..Ask::default() };
-        }
         let session = match balance.knows_sessions() {
             true => mix(mix(!u64::from(request.stream)) ^ session()),
             false => 0,
@@ -34,7 +43,7 @@ impl World {
             }
             _ => Vec::new(),
         };
-        Ask { number: inflight.serial, session, zone: stream.zone, prefix }
+        Ask { session, prefix, ..ask }
     }
 
     /// Tells the router of a service which of its deployments have enough replicas ready.

@@ -76,6 +76,12 @@ impl Balance {
         self.knows_sessions() || matches!(self, Balance::PrefixAffinity { .. })
     }
 
+    /// Whether it depends on which replicas were given requests, and on which have ended them.
+    #[must_use]
+    pub fn counts_requests(&self) -> bool {
+        !matches!(self, Balance::RoundRobin | Balance::ResourceBased { .. })
+    }
+
     /// Whether it depends on the session of a request.
     #[must_use]
     pub fn knows_sessions(&self) -> bool {
