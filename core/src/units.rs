@@ -34,8 +34,8 @@ pub enum UnitError {
     /// There is no text at all.
     #[error("is empty")]
     Empty,
-    /// The number cannot be read.
-    #[error("has no number that can be read in {0:?}")]
+    /// The number of this text cannot be read.
+    #[error("has no number that can be read")]
     Number(String),
     /// There is no such instant.
     #[error("is no instant that there is, such as 2024-01-31T09:30:00Z")]

@@ -28,6 +28,8 @@ pub enum Cause {
     GivenUp,
     /// No replica was asked for.
     NobodyWanted,
+    /// The run ended first.
+    CutOff,
     /// Service itself took long: long prompts, large batches, slow hardware.
     SlowService,
 }
@@ -45,6 +47,7 @@ impl Cause {
             Cause::TooFewWanted => "requests queued, and no more replicas were asked for",
             Cause::GivenUp => "requests were given up before they were done",
             Cause::NobodyWanted => "no replica was asked for",
+            Cause::CutOff => "the run ended before they were done",
             Cause::SlowService => "service itself was slow",
         }
     }
@@ -110,6 +113,7 @@ fn cause(record: &RunRecord, service: usize, window: &Window, capacity: Option<&
     match (waited, most(window.counts.timed_out + window.counts.aborted)) {
         (true, _) => Cause::TooFewWanted,
         (_, true) => Cause::GivenUp,
+        _ if most(window.counts.unfinished) => Cause::CutOff,
         _ => Cause::SlowService,
     }
 }
@@ -192,6 +196,7 @@ mod tests {
         assert_eq!(cause(Outcome::Rejected, 4.0, 1.0), Cause::CapacityOnItsWay);
         assert_eq!(cause(Outcome::Failed, 4.0, 1.0), Cause::Lost);
         assert_eq!(cause(Outcome::TimedOut, 1.0, 1.0), Cause::GivenUp);
+        assert_eq!(cause(Outcome::Unfinished, 1.0, 1.0), Cause::CutOff);
     }
 
     #[test]

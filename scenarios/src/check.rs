@@ -45,7 +45,7 @@ pub(crate) fn check(
     policy: &PolicyText<'_>,
     problems: &mut Problems,
 ) -> Option<(RunSettings, CheckedPolicy)> {
-    let clusters = cluster::clusters(&spec.clusters, folder, problems);
+    let clusters = cluster::clusters(&spec.clusters, spec.start, folder, problems);
     let outages = failures::outages(&spec.outages, &clusters, problems);
     let (services, deployments) = service::services(spec, &clusters, problems);
     let (streams, start) = traffic::streams(spec, folder, &clusters, &services, &deployments, problems);

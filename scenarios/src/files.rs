@@ -64,7 +64,10 @@ impl Files {
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
         let mut text = String::new();
         let limited = file.take(LONGEST + 1).read_to_string(&mut text);
-        limited.map_err(|error| unreadable(error.to_string()))?;
+        limited.map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => unreadable("it is no text in UTF-8".to_owned()),
+            _ => unreadable(error.to_string()),
+        })?;
         if text.len() as u64 > LONGEST {
             return Err(unreadable("it is longer than 16 MiB".to_owned()));
         }

@@ -216,6 +216,9 @@ fn find(path: Option<&Path>, files: &Files) -> Result<(String, String, PathBuf),
     }
     let path = path.unwrap_or(Path::new(""));
     let text = files.read(path).map_err(|problem| {
+        if path.is_file() {
+            return problem;
+        }
         let names = library::LIBRARY.map(|entry| entry.name).join(", ");
         problem.hint(format!("name a file, or a scenario of the library: {names}"))
     })?;

@@ -154,9 +154,11 @@ fn capacity_and_prices_come_from_files() {
     std::fs::write(folder.path().join("prices.csv"), prices).unwrap();
     let spot = "{notice: 1m, availability: {path: capacity.csv, column: here-a, nodes: 5, from: 100s}}";
     let text = scenario(spot, "2s", "").replace("price_usd_per_hour: 3.6", "prices: {path: prices.csv}");
-    let scenario =
-        Scenario::parse("test.yaml", &text, folder.path()).unwrap_or_else(|problems| panic!("{problems}"));
-    let pool = start(&scenario).finish().unwrap().summary.node_pools.remove(0);
+    let read = |text: &str| {
+        Scenario::parse("test.yaml", text, folder.path()).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let run = |text: &str| start(&read(text)).finish().unwrap().summary.node_pools.remove(0);
+    let pool = run(&text);
     // The node of the start is told at 900 s and gone at 960 s. From then on the provisioner finds no capacity; its next try
     // after 1500 s is not earlier than 3 minutes after the last.
     assert_eq!(pool.interruptions, Some(1));
@@ -164,4 +166,11 @@ fn capacity_and_prices_come_from_files() {
     let second = pool.node_hours - 960.0 / 3600.0;
     assert!(second > 0.0 && second <= 300.0 / 3600.0, "{second}");
     assert!((pool.cost_usd.unwrap() - first - second * 7.2).abs() < 1e-9);
+    // A start within the history is t = 0 of it as well; one outside of it is not, and is told.
+    let starts = |at: &str| text.replace("duration: 30m", &format!("start: {at}\nduration: 30m"));
+    let later = (300.0 * 3.6 + 660.0 * 7.2) / 3600.0 + second * 7.2;
+    assert!((run(&starts("2020-01-01T00:05:00Z")).cost_usd.unwrap() - later).abs() < 1e-9);
+    assert!((run(&starts("2021-01-01T00:00:00Z")).cost_usd.unwrap() - first - second * 7.2).abs() < 1e-9);
+    let told = read(&starts("2021-01-01T00:00:00Z")).warnings().to_string();
+    assert!(told.contains("not within the history"), "{told}");
 }

@@ -348,25 +348,32 @@ fn read_law<M: Magnitude>(name: &str, node: &Node, problems: &mut Problems) -> O
     }
     let before = problems.len();
     let mut keys = Keys::of(node, problems)?;
-    let law = match name {
-        "exponential" => magnitude::<M>(&mut keys, "mean", problems).map(|mean| Law::Exponential { mean }),
+    let law = read_parameters::<M>(name, &mut keys, problems);
+    // Keys that are missing are told with those that are not known.
+    keys.finish(problems);
+    law.filter(|_| problems.len() == before)
+}
+
+fn read_parameters<M: Magnitude>(name: &str, keys: &mut Keys<'_>, problems: &mut Problems) -> Option<Law> {
+    match name {
+        "exponential" => magnitude::<M>(keys, "mean", problems).map(|mean| Law::Exponential { mean }),
         "uniform" => {
-            let min = magnitude::<M>(&mut keys, "min", problems);
-            let max = magnitude::<M>(&mut keys, "max", problems);
+            let min = magnitude::<M>(keys, "min", problems);
+            let max = magnitude::<M>(keys, "max", problems);
             let (min, max) = (min?, max?);
             if min > max {
-                problems.error(&node.place, "min is above max");
+                problems.error(keys.place(), "min is above max");
             }
             Some(Law::Uniform { min, max })
         }
-        "lognormal" => read_lognormal::<M>(&mut keys, problems),
+        "lognormal" => read_lognormal::<M>(keys, problems),
         "normal" => {
-            let mean = magnitude::<M>(&mut keys, "mean", problems);
-            let sd = magnitude::<M>(&mut keys, "sd", problems);
+            let mean = magnitude::<M>(keys, "mean", problems);
+            let sd = magnitude::<M>(keys, "sd", problems);
             Some(Law::Normal { mean: mean?, sd: sd? })
         }
         "gamma" => {
-            let mean = magnitude::<M>(&mut keys, "mean", problems);
+            let mean = magnitude::<M>(keys, "mean", problems);
             let cv = keys.required::<Positive>("cv", problems);
             let (mean, cv) = (mean?, cv?.0);
             if !GAMMA_CV.contains(&cv) {
@@ -375,7 +382,7 @@ fn read_law<M: Magnitude>(name: &str, node: &Node, problems: &mut Problems) -> O
             Some(Law::Gamma { shape: 1.0 / (cv * cv), scale: mean * cv * cv })
         }
         "erlang" => {
-            let mean = magnitude::<M>(&mut keys, "mean", problems);
+            let mean = magnitude::<M>(keys, "mean", problems);
             let stages = keys.required::<Count>("stages", problems);
             let (mean, stages) = (mean?, f64::from(stages?.0));
             Some(Law::Gamma { shape: stages, scale: mean / stages })
@@ -386,12 +393,12 @@ fn read_law<M: Magnitude>(name: &str, node: &Node, problems: &mut Problems) -> O
                 Some(node) => {
                     M::read(node, problems).zip(shape).map(|(mean, k)| mean / libm::tgamma(1.0 + 1.0 / k.0))
                 }
-                None => magnitude::<M>(&mut keys, "scale", problems),
+                None => magnitude::<M>(keys, "scale", problems),
             };
             Some(Law::Weibull { shape: shape?.0, scale: scale? })
         }
         "hyperexponential" => {
-            let mean = magnitude::<M>(&mut keys, "mean", problems);
+            let mean = magnitude::<M>(keys, "mean", problems);
             let cv = keys.required::<Positive>("cv", problems);
             let (mean, cv) = (mean?, cv?.0);
             if cv < 1.0 {
@@ -399,10 +406,8 @@ fn read_law<M: Magnitude>(name: &str, node: &Node, problems: &mut Problems) -> O
             }
             Some(Law::hyperexponential(mean, cv.max(1.0)))
         }
-        _ => read_empirical::<M>(&mut keys, problems),
-    };
-    keys.finish(problems);
-    law.filter(|_| problems.len() == before)
+        _ => read_empirical::<M>(keys, problems),
+    }
 }
 
 fn magnitude<M: Magnitude>(keys: &mut Keys<'_>, key: &'static str, problems: &mut Problems) -> Option<f64> {

@@ -305,6 +305,9 @@ impl FromStr for Span {
         if rest.is_empty() {
             return Err(UnitError::Empty);
         }
+        if rest.starts_with('-') && rest.parse::<f64>().is_err() {
+            return Err(UnitError::Range("a span is at least 0"));
+        }
         let mut total: u128 = 0;
         while !rest.is_empty() {
             let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());

@@ -5,7 +5,7 @@ use std::path::Path;
 use scaletwin_core::control::Resources;
 use scaletwin_core::input::{At, Place, Problem, Problems, suggestion};
 use scaletwin_core::random::Law;
-use scaletwin_core::units::{Bandwidth, Bytes, Quantity, Span};
+use scaletwin_core::units::{Bandwidth, Bytes, Civil, Quantity, Span};
 use scaletwin_hardware::{InstanceType, accelerators, host, instance_type, instance_types};
 use scaletwin_sim::cluster::ledger::{Billing, Commitment, Terms};
 use scaletwin_sim::cluster::settings::{
@@ -20,6 +20,7 @@ const PROVISIONING: Law = Law::Uniform { min: 45.0, max: 90.0 };
 
 pub(super) fn clusters(
     specs: &[At<ClusterSpec>],
+    start: Option<Civil>,
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<ClusterSettings> {
@@ -31,7 +32,7 @@ pub(super) fn clusters(
             problems.error(&pools.place, "a cluster has at least one node pool");
         }
         let pools: Vec<PoolSettings> =
-            pools.value.iter().filter_map(|spec| pool(spec, folder, problems)).collect();
+            pools.value.iter().filter_map(|spec| pool(spec, start, folder, problems)).collect();
         let registry_bandwidth = spec.registry_bandwidth.map(Bandwidth::as_bytes_per_second);
         let detection = failures::detection(&spec.detection);
         let quota = scheduling::quota(&spec.quota, &pools, problems);
@@ -48,7 +49,12 @@ pub(super) fn clusters(
     specs.iter().map(cluster).collect()
 }
 
-fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Option<PoolSettings> {
+fn pool(
+    spec: &At<NodePoolSpec>,
+    start: Option<Civil>,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<PoolSettings> {
     let known = instance_type(&spec.instance_type);
     if known.is_none() && (spec.cpu.is_none() || spec.memory.is_none()) {
         let names: Vec<_> = instance_types().iter().map(|known| known.name.as_str()).collect();
@@ -64,7 +70,7 @@ fn pool(spec: &At<NodePoolSpec>, folder: &Path, problems: &mut Problems) -> Opti
     let fewest = u64::from(spec.nodes.value.min);
     super::check_count(&spec.nodes.place, fewest, super::MOST, "nodes", problems);
     let gpus = spec.gpus.unwrap_or_else(|| known.map_or(0, |known| known.gpus));
-    let history = spec.prices.as_ref().map(|prices| market::prices(prices, spec, folder, problems));
+    let history = spec.prices.as_ref().map(|prices| market::prices(prices, spec, start, folder, problems));
     if let (Some(_), Some(prices)) = (spec.price_usd_per_hour, &spec.prices) {
         let problem = Problem::error(&prices.place, "a price is one number or a history, not both");
         problems.push(problem.hint("remove price_usd_per_hour: or prices:"));

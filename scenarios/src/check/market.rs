@@ -95,6 +95,12 @@ pub(super) fn availability(
     let steps = rows.iter().map(|(at, value)| (*at - spec.from.as_secs_f64(), value * f64::from(spec.nodes)));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float to u32 saturates")]
     let steps: Vec<(f64, u32)> = steps.map(|(at, nodes)| (at, nodes as u32)).collect();
+    if let Some((last, _)) = steps.last().filter(|(last, _)| *last < 0.0) {
+        let last = last + spec.from.as_secs_f64();
+        let message =
+            format!("the series ends at {last} s, before its instant that is t = 0: its last value holds");
+        problems.push(Problem::warning(&spec.place, message).hint("from: lies within the series"));
+    }
     let steps = from_start(&steps);
     if steps.is_empty() {
         problems.error(&spec.path.place, "the series has nothing at t = 0 or after it");
@@ -102,10 +108,11 @@ pub(super) fn availability(
     steps
 }
 
-/// The price at t = 0 and the changes after it, by a history.
+/// The price at t = 0 and the changes after it, by a history. `start` is that of the scenario, if it is written.
 pub(super) fn prices(
     spec: &At<PricesSpec>,
     pool: &NodePoolSpec,
+    start: Option<Civil>,
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<(Span, f64)> {
@@ -130,12 +137,27 @@ pub(super) fn prices(
         }
     };
     rows.sort_by_key(|(at, _)| *at);
-    let Some(from) = spec.from.or_else(|| rows.first().map(|(at, _)| *at)) else {
+    let (Some((first, _)), Some((last, _))) = (rows.first(), rows.last()) else {
         let message = format!("there is no price of {instance_type} in zone {zone}");
         problems
             .push(Problem::error(&spec.place, message).hint("write zone: and instance_type: as in the file"));
         return Vec::new();
     };
+    let from = spec.from.unwrap_or_else(|| match start {
+        Some(start) if (*first..=*last).contains(&start) => start,
+        Some(start) => {
+            let message = format!(
+                "start: {start} is not within the history, from {first} to {last}: t = 0 is its first price"
+            );
+            problems.push(Problem::warning(&spec.place, message).hint(format!("write from: {first}")));
+            *first
+        }
+        None => *first,
+    });
+    if from > *last {
+        let message = format!("the history ends at {last}, before from: {from}: its last price holds");
+        problems.push(Problem::warning(&spec.place, message));
+    }
     let seconds = |at: Civil| (at.as_unix_nanos() - from.as_unix_nanos()) as f64 / 1e9;
     let steps: Vec<(f64, f64)> = rows.iter().map(|(at, price)| (seconds(*at), *price)).collect();
     let steps = from_start(&steps);

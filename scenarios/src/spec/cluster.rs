@@ -141,7 +141,7 @@ scaletwin_core::keys! {
         pub path: At<String>,
         /// The column.
         pub column: At<String>,
-        /// Nodes that can be had for each 1 in the column.
+        /// Nodes that can be had for each 1 in the column; rounded down to whole nodes.
         pub nodes: u32 = 1,
         /// The instant of the series that is t = 0.
         pub from: Span = Span::ZERO,
@@ -159,7 +159,8 @@ scaletwin_core::keys! {
         pub zone: Option<At<String>> = None,
         /// The instance type. Default: that of the pool.
         pub instance_type: Option<At<String>> = None,
-        /// The instant of the history that is t = 0. Default: the first price.
+        /// The instant of the history that is t = 0. Default: `start` of the scenario, if it is written and the history has
+        /// it, otherwise the first price.
         pub from: Option<Civil> = None,
     }
 }

@@ -239,7 +239,10 @@ pub enum RunError<E> {
         waiting: Vec<Waiter>,
     },
     /// Events follow each other at one instant without end.
-    #[error("the run spins at {at}, with {events} events in {rounds} rounds: {}", list(.waiting))]
+    #[error(
+        "the run spins at {at}, with {events} events in {rounds} rounds: {}; a client that is refused and asks again at once \
+         needs a think_time, a retry a delay", list(.waiting)
+    )]
     Spinning {
         /// When.
         at: Time,

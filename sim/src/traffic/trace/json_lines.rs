@@ -88,8 +88,25 @@ pub(super) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Wrong> {
     serde_json::from_slice(line).or_else(|error| {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message);
-        wrong(error.column().saturating_sub(1), message)
+        wrong(error.column().saturating_sub(1), in_words(message))
     })
+}
+
+/// What `serde_json` says of a value that is not what a field takes, without names of types.
+fn in_words(message: &str) -> String {
+    let value = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = value.and_then(|value| value.split_once(", expected ")) else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "f64" => "a number",
+        "u32" | "u64" => "a whole number, at least 0",
+        "i32" => "a whole number",
+        other => other,
+    };
+    let found =
+        ["floating point ", "integer "].iter().find_map(|kind| found.strip_prefix(kind)).unwrap_or(found);
+    format!("expected {expected}, found {found}")
 }
 
 fn mooncake_row<P: DeserializeOwned + Prefix>(line: &[u8]) -> Result<Row, Wrong> {
