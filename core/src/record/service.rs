@@ -1,7 +1,6 @@
 //! The meter of one service: every request passes it twice, when it arrives and when it has ended.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +42,7 @@ pub struct ServiceMeter {
     within: Vec<u64>,
     /// The limits of single requests in nanoseconds: TTFT, TPOT, E2E, wait.
     limits: [u64; 4],
-    open: VecDeque<OpenWindow>,
+    open: Vec<OpenWindow>,
     closed: Vec<Window>,
     digest: BagDigest,
     priorities: Priorities,
@@ -137,7 +136,7 @@ impl ServiceMeter {
             prompt_tokens: 0,
             output_tokens: 0,
             limits,
-            open: VecDeque::new(),
+            open: Vec::new(),
             closed: Vec::new(),
             digest: BagDigest::default(),
             priorities: Priorities::default(),
@@ -169,11 +168,11 @@ impl ServiceMeter {
     /// The window that `now`, not before any window that is open, lies in.
     #[inline]
     fn window_at(&mut self, now: Time) -> &mut OpenWindow {
-        let fits = self.open.back().is_some_and(|last| now.since(last.start) < self.window);
+        let fits = self.open.last().is_some_and(|last| now.since(last.start) < self.window);
         if !fits {
             self.open_window(now);
         }
-        self.open.back_mut().expect("a window was opened")
+        self.open.last_mut().expect("a window was opened")
     }
 
     #[cold]
@@ -181,7 +180,7 @@ impl ServiceMeter {
         let length = self.window.as_nanos();
         let start = Time::from_nanos(now.as_nanos() / length * length);
         self.close_before(start);
-        self.open.push_back(OpenWindow {
+        self.open.push(OpenWindow {
             start,
             measured: start >= self.measured_from,
             counts: OutcomeCounts::default(),
@@ -193,16 +192,15 @@ impl ServiceMeter {
 
     /// Closes the leading windows that end by `now` and have no request left.
     fn close_before(&mut self, now: Time) {
-        while let Some(first) = self.open.front() {
-            let over = first.start + self.window <= now && first.counts.ended() == first.counts.arrived;
-            if !over {
-                break;
+        let is_over = |window: &&OpenWindow| {
+            window.start + self.window <= now && window.counts.ended() == window.counts.arrived
+        };
+        let over = self.open.iter().take_while(is_over).count();
+        for window in self.open.drain(..over) {
+            self.closed.push(window.close());
+            if window.measured {
+                self.latencies.merge(&window.latencies);
             }
-            self.closed.push(first.close());
-            if first.measured {
-                self.latencies.merge(&first.latencies);
-            }
-            self.open.pop_front();
         }
     }
 
@@ -263,10 +261,6 @@ impl ServiceMeter {
     /// The open window in which a request arrived. Most have arrived in the last one or the one before.
     #[inline]
     fn open_window_of(&mut self, arrived: Time) -> Option<&mut OpenWindow> {
-        let in_last = self.open.back().is_some_and(|window| window.start <= arrived);
-        if in_last {
-            return self.open.back_mut();
-        }
         self.open.iter_mut().rev().find(|window| window.start <= arrived)
     }
 

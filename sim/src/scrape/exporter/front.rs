@@ -95,6 +95,7 @@ impl FrontCounters {
     }
 
     /// Counts a request that has ended.
+    #[inline]
     pub fn ended(&mut self, request: &Finished) {
         let status = match request.outcome {
             Outcome::Completed => 0,
