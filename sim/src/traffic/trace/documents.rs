@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::counts::{Step, Steps};
+use super::json_lines::in_words;
 use super::rows::{Fault, Found, Rows, number, since_1970, to_span};
 use super::table::Table;
 use super::{Input, Row, RowTime, TraceError, input_of};
@@ -27,9 +28,7 @@ pub(super) fn document<T: DeserializeOwned>(input: impl Read) -> Result<T, Fault
         if cut {
             return Fault::file(format!("the document is longer than {} MiB", LONGEST >> 20));
         }
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        Fault::ends(error.line() as u64, error.column().max(1) as u64, message, b"")
+        Fault::ends(error.line() as u64, error.column().max(1) as u64, in_words(&error), b"")
     })
 }
 
@@ -92,7 +91,13 @@ impl Rates {
     pub(super) fn new(input: Input) -> Result<Rates, Fault> {
         let (mut sums, mut faults) = (BTreeMap::<Civil, f64>::new(), Vec::new());
         for (place, series) in series_of(input)?.iter().enumerate() {
+            let mut before = f64::NEG_INFINITY;
             for (sample, (at, value)) in series.values.iter().enumerate() {
+                if *at <= before {
+                    faults.push(out_of_turn(place, sample, *at));
+                    continue;
+                }
+                before = *at;
                 match (since_1970(at * 1e9, 0), value.parse::<f64>()) {
                     (Ok(at), Ok(value)) if (0.0..1e9).contains(&value) => {
                         *sums.entry(at).or_default() += value
@@ -109,6 +114,11 @@ impl Rates {
 fn unusable(series: usize, sample: usize, at: f64, value: &str) -> Fault {
     let fault = Fault::file(format!("result[{series}].values[{sample}] at {at} is no rate: {value:?}"));
     fault.one_only().hint("a rate is at least 0 and below 1e9 per second, as of sum(rate(…[1m]))")
+}
+
+fn out_of_turn(series: usize, sample: usize, at: f64) -> Fault {
+    let fault = Fault::file(format!("result[{series}].values[{sample}] at {at} is not after the one before"));
+    fault.one_only().hint("a series of Prometheus has each instant once, in ascending order")
 }
 
 /// Whole numbers of requests, so that their running sum is the running sum of the rates, rounded down.

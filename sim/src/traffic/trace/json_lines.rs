@@ -85,15 +85,13 @@ pub(super) fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Wrong> {
     if !line.trim_ascii_start().starts_with(b"{") {
         return wrong(0, "expected one JSON object in each line");
     }
-    serde_json::from_slice(line).or_else(|error| {
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        wrong(error.column().saturating_sub(1), in_words(message))
-    })
+    serde_json::from_slice(line).or_else(|error| wrong(error.column().saturating_sub(1), in_words(&error)))
 }
 
-/// What `serde_json` says of a value that is not what a field takes, without names of types.
-fn in_words(message: &str) -> String {
+/// What `serde_json` says without the place, and without names of types.
+pub(super) fn in_words(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or(&message);
     let value = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     let Some((found, expected)) = value.and_then(|value| value.split_once(", expected ")) else {
         return message.to_owned();

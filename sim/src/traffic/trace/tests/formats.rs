@@ -172,7 +172,11 @@ fn rates_of_prometheus_stand_for_the_step_before_them() {
             "{\"status\":\"success\",\"data\":{\"resultType\":\"matrix\",\"result\":[{\"values\":[[1,\"NaN\"]]}]}}",
             "result[0].values[0] at 1 is no rate: \"NaN\"",
         ),
-        ("{\"status\":\n5}", "t:2:2: invalid type"),
+        (
+            "{\"status\":\"success\",\"data\":{\"resultType\":\"matrix\",\"result\":[{\"values\":[[1,\"2\"],[1,\"2\"]]}]}}",
+            "result[0].values[1] at 1 is not after the one before",
+        ),
+        ("{\"status\":\n5}", "t:2:2: expected a string, found `5`"),
     ] {
         let found = error(TraceFormat::Prometheus, text);
         assert!(found.contains(message), "{message} in {found}");
