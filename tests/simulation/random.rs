@@ -34,6 +34,8 @@ pub(crate) struct Shape {
     /// Whether all arrives and is served at even instants, at which other things happen, too.
     even: bool,
     queue_timeout: &'static str,
+    /// A second service, on the same nodes, whose clients try again.
+    beside: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +77,7 @@ impl Shape {
             standby,
             even,
             queue_timeout,
+            beside,
             ..
         } = self;
         let cv = f64::from(*burstiness) / 2.0;
@@ -111,6 +114,19 @@ impl Shape {
     deployments:
       - {{name: low, priority: -5, replicas: {replicas}, replica: {{cpu: 2, gpus: {gpus}}}, engine: {{kind: concurrency, limit: 1, service_time: 1s}}}}"
             ),
+        };
+        let (beside, again) = if *beside {
+            (
+                format!(
+                    "  - name: two
+    queue: {{}}
+    deployments:
+      - {{name: side, replicas: 2, replica: {{cpu: 1, gpus: {gpus}}}, cold_start: 4s, engine: {{kind: concurrency, limit: 8, service_time: {{exponential: {{mean: 1s}}}}}}}}"
+                ),
+                "  - {name: side, service: two, arrivals: {poisson: {rate: 8/s}}, client: {timeout: 20s, retries: {max: 3, budget: 0.05, jitter: 0}}}",
+            )
+        } else {
+            (String::new(), "")
         };
         let (near, far) = if zones.is_empty() { ("", "") } else { ("zone: a,", "zone: b,") };
         let metric = match self.policy {
@@ -202,10 +218,12 @@ services:
         disruption_budget: {{max_unavailable: 1}}
         grace: {grace}s
 {filler}
+{beside}
 traffic:
   - {{name: first, service: one, {near} {tokens} priority: {first}, arrivals: {arrivals}, client: {client}}}
   - {{name: second, service: one, {far} {tokens} priority: {second}, {queue_timeout} arrivals: {{poisson: {{rate: 1/s}}}}, client: {client}}}
 {closed}
+{again}
 scrape: {{interval: 5s, lag: 1s}}
 signals:
   load: {{series: {signal}, per: pod}}
@@ -352,6 +370,7 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
             standby,
             even: false,
             queue_timeout: "queue_timeout: 9s,",
+            beside: false,
         }
     })
 }
@@ -359,12 +378,15 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
 /// Scenarios in which requests end without anybody who waits for that.
 pub(crate) fn unwatched() -> impl Strategy<Value = Shape> {
     let routing = prop::sample::select(vec!["round-robin", "weighted-round-robin", "random"]);
-    (shapes(), routing, 1u32..5, any::<bool>()).prop_map(|(shape, routing, limit, even)| {
-        let service = if even { "500ms" } else { "{gamma: {mean: 400ms, cv: 1.5}}" };
-        let options = format!("limit: {limit}, service_time: {service}");
-        let engine = Engine::Slots { options };
-        Shape { engine, routing, even, client: "{}".to_owned(), closed: 0, queue_timeout: "", ..shape }
-    })
+    (shapes(), routing, 1u32..5, any::<bool>(), any::<bool>()).prop_map(
+        |(shape, routing, limit, even, beside)| {
+            let service = if even { "500ms" } else { "{gamma: {mean: 400ms, cv: 1.5}}" };
+            let options = format!("limit: {limit}, service_time: {service}");
+            let engine = Engine::Slots { options };
+            let client = "{}".to_owned();
+            Shape { engine, routing, even, beside, client, closed: 0, queue_timeout: "", ..shape }
+        },
+    )
 }
 
 proptest! {

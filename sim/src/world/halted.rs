@@ -29,8 +29,10 @@ pub(crate) struct Halted {
     pub(super) probed_at: Option<Time>,
     /// Whether probes have taken it out for good.
     pub(super) out: bool,
-    /// Requests that hang in it, by place, each with the tokens that it had got.
-    requests: BTreeMap<u32, u32>,
+    /// Requests that hang in it, by place, each with its turn and the tokens that it had got.
+    requests: BTreeMap<u32, (u64, u32)>,
+    /// How many have hung in it.
+    turns: u64,
 }
 
 impl Halted {
@@ -49,6 +51,7 @@ impl Halted {
             probed_at: None,
             out: false,
             requests: BTreeMap::new(),
+            turns: 0,
         }
     }
 
@@ -91,21 +94,26 @@ impl Halted {
 
     /// A request hangs, with so many tokens.
     pub(super) fn hold(&mut self, place: u32, outputs: u32) {
-        self.requests.insert(place, outputs);
+        self.requests.insert(place, (self.turns, outputs));
+        self.turns += 1;
     }
 
     /// The tokens that a request had got.
     pub(super) fn outputs(&self, place: u32) -> u32 {
-        self.requests.get(&place).copied().unwrap_or(0)
+        self.requests.get(&place).map_or(0, |(_, outputs)| *outputs)
     }
 
     /// A request is given up. The tokens that it had got.
     pub(super) fn give_up(&mut self, place: u32) -> u32 {
-        self.requests.remove(&place).unwrap_or(0)
+        self.requests.remove(&place).map_or(0, |(_, outputs)| outputs)
     }
 
-    /// All requests, with their tokens.
+    /// All requests, with their tokens, in the order in which they came to hang: places say nothing of that.
     pub(super) fn take_all(&mut self) -> Vec<(u32, u32)> {
-        std::mem::take(&mut self.requests).into_iter().collect()
+        let requests = std::mem::take(&mut self.requests);
+        let mut requests: Vec<_> =
+            requests.into_iter().map(|(place, (turn, outputs))| (turn, place, outputs)).collect();
+        requests.sort_unstable();
+        requests.into_iter().map(|(_, place, outputs)| (place, outputs)).collect()
     }
 }
