@@ -5,9 +5,10 @@ The workload is synthetic: Poisson arrivals at 64/s for 16 replicas, log-normal 
 2,048 batched tokens, 256 sequences. Two lengths give the slope: what one more request costs, start-up aside. Machines are
 shared and noisy, so all runs take turns, each figure is the least of several, and the ratio to the peer is what counts.
 
-usage: benches/whole_process.py [--binary target/release/scaletwin] [--peer PYTHON] [--runs 3] [--small 100000] [--large 1000000]
+usage: benches/whole_process.py [--binary target/dist/scaletwin] [--peer PYTHON] [--runs 3] [--small 100000] [--large 1000000]
 
---peer names a Python with `ai-dynamo-runtime` installed: NVIDIA DynoSim replays the small trace beside ours.
+The binary is the one that is shipped: cargo build --profile dist. --peer names a Python with `ai-dynamo-runtime` installed:
+NVIDIA DynoSim replays the small trace beside ours.
 """
 import argparse
 import json
@@ -98,12 +99,14 @@ def once(command):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--binary", default="target/release/scaletwin")
+    options.add_argument("--binary", default="target/dist/scaletwin")
     options.add_argument("--peer")
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--small", type=int, default=100_000)
     options.add_argument("--large", type=int, default=1_000_000)
     options = options.parse_args()
+    if not os.path.exists(options.binary):
+        sys.exit("there is no %s: cargo build --profile dist, or name another with --binary" % options.binary)
     with tempfile.TemporaryDirectory() as folder:
         def ours(name, scenario):
             path = os.path.join(folder, name + ".yaml")
