@@ -133,7 +133,8 @@ fn smoothing(buckets: usize) -> f64 {
 }
 
 fn round_to_millionths(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    // What is rounded up to nothing has no sign.
+    (value * 1e6).round() / 1e6 + 0.0
 }
 
 #[cfg(test)]
