@@ -122,6 +122,33 @@ fn a_repaired_node_is_given_back_and_launched_again() {
 }
 
 #[test]
+fn a_node_that_is_lost_on_its_way_is_launched_again_where_nodes_are_repaired() {
+    let repaired = ONE.replace("at: [", "repair: 10m, at: [");
+    let out = "outages: [{zone: a, at: 750s, duration: 30s}]";
+    let record = record(&scenario(&repaired, "round-robin", "", out));
+    // Launched at 740 s, lost at 750 s, launched again at 780 s, ready at 840 s, its replica at 870 s. The other node is found at
+    // 790 s and given back at 1390 s; the one in its place is ready at 1450 s, the replica at 1480 s.
+    assert_eq!(ready(&record, &[860.0, 870.0, 1470.0, 1480.0]), [0.0, 1.0, 1.0, 2.0]);
+    let billed = 740.0 + 10.0 + 1390.0 + 1020.0 + 410.0;
+    assert!((node_seconds(&record) - billed).abs() < 1e-6, "{}", node_seconds(&record));
+}
+
+#[test]
+fn a_failure_at_an_instant_is_one_of_a_node_that_works() {
+    // At 110 s the only node that works fails, and not the one that the provisioner launched.
+    let text = scenario("failures: {at: [{at: 110s}]}", "round-robin", PROVISIONER, "")
+        .replace("{min: 2, max: 3}", "{min: 1, max: 3}")
+        .replace("duration: 30m", "duration: 130s")
+        .replace("until: 1780s", "until: 120s")
+        .replace("provisioning: 60s", "provisioning: 300s");
+    for seed in 0..20 {
+        let record = record(&format!("{text}seed: {seed}\n"));
+        assert_eq!(ready(&record, &[100.0]), [1.0]);
+        assert!((node_seconds(&record) - 260.0).abs() < 1e-6, "{}", node_seconds(&record));
+    }
+}
+
+#[test]
 fn a_failed_node_that_nobody_gives_back_is_billed_to_the_end() {
     let record = record(&scenario(ONE, "round-robin", "", ""));
     assert!((node_seconds(&record) - 3600.0).abs() < 1e-6);

@@ -73,6 +73,7 @@ impl World {
             .fleet
             .working_nodes(place)
             .into_iter()
+            .filter(|(node, _)| self.fleet.answers(*node).is_some())
             .map(|(node, ordinal)| {
                 let draw = u64::from(step + 1) << 32 | u64::from(ordinal);
                 (luck.entity(draw).bits(), node)
@@ -144,8 +145,8 @@ impl World {
         self.node_fails(node, lost, calendar)
     }
 
-    /// A node fails: nothing on it works any more, and nobody knows yet. One that was on its way never comes, and is given
-    /// back.
+    /// A node fails: nothing on it works any more, and nobody knows yet. One that was on its way never comes: it is given
+    /// back, and another launched in its place where failed nodes are repaired.
     fn node_fails(
         &mut self,
         node: NodeId,
@@ -155,9 +156,8 @@ impl World {
         let now = calendar.now();
         let Some((name, was_ready)) = self.fleet.fail_node(node, now) else { return Ok(()) };
         if !was_ready {
-            let gone = self.delete_node(&name, calendar);
-            calendar.soon(Phase::Place, Event::Lifecycle);
-            return gone.map_err(|why| WorldError::Node { at: now, why });
+            let repairs = self.failures_of(node).is_some_and(|failures| failures.repair.is_some());
+            return self.give_back(node, &name, repairs, calendar);
         }
         match self.failures_of(node).is_some_and(|failures| failures.recovery.is_some()) {
             true => self.stop_downloads_of(node, calendar),
@@ -336,18 +336,29 @@ impl World {
         node: NodeId,
         calendar: &mut Calendar<Event>,
     ) -> Result<(), WorldError> {
-        let Some(((pool, _), name)) = self.fleet.place_of_node(node).zip(self.fleet.node_name(node)) else {
-            return Ok(());
-        };
+        let Some(name) = self.fleet.node_name(node) else { return Ok(()) };
         let at = calendar.now();
         let unready = self.fleet.unready_since(node);
         let repair = self.failures_of(node).and_then(|failures| failures.repair);
         if unready.zip(repair).is_none_or(|(unready, repair)| unready.saturating_add(repair) > at) {
             return Ok(());
         }
-        self.delete_node(&name, calendar).map_err(|why| WorldError::Node { at, why })?;
-        let pool = u32::try_from(pool).expect("pools are few");
-        self.node_is_launched_again(pool, calendar);
+        self.give_back(node, &name, true, calendar)
+    }
+
+    /// Gives a node back, and launches another one in its place or not.
+    fn give_back(
+        &mut self,
+        node: NodeId,
+        name: &str,
+        again: bool,
+        calendar: &mut Calendar<Event>,
+    ) -> Result<(), WorldError> {
+        let (at, pool) = (calendar.now(), self.fleet.place_of_node(node).map(|(pool, _)| pool));
+        self.delete_node(name, calendar).map_err(|why| WorldError::Node { at, why })?;
+        if let Some(pool) = pool.filter(|_| again) {
+            self.node_is_launched_again(u32::try_from(pool).expect("pools are few"), calendar);
+        }
         calendar.soon(Phase::Place, Event::Lifecycle);
         Ok(())
     }

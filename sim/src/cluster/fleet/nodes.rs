@@ -270,7 +270,8 @@ impl Fleet {
         node.is_some_and(|node| node.failed.is_some())
     }
 
-    /// The nodes of a pool that have not failed, oldest first, each with its number within the pool.
+    /// The nodes of a pool that have not failed, those on their way included, oldest first, each with its number within the
+    /// pool.
     #[must_use]
     pub fn working_nodes(&self, pool: usize) -> Vec<(NodeId, u32)> {
         let of = self.world.get::<PoolNodes>(self.index().pools[pool]);
