@@ -147,6 +147,18 @@ fn nobody_is_evicted_while_most_of_a_small_zone_does_not_answer() {
 }
 
 #[test]
+fn nodes_that_come_back_at_an_instant_are_counted_before_another_is_tainted() {
+    let other = "      - {name: other, instance_type: own, cpu: 1, memory: 4Gi, nodes: 2, failures: {at: [{at: 101s}]}}";
+    let failures = "failures: {recovery: 500s, at: [{at: 100s, nodes: 5}]}";
+    let text = scenario(failures, "round-robin", "", other)
+        .replace("nodes: {min: 2, max: 3}", "nodes: {min: 5, max: 5}")
+        .replace("replicas: 2", "replicas: 7");
+    // Six of seven do not answer, and nobody is evicted until five come back at 600 s. The sixth is tainted then.
+    let waiting = |second| homes(&text, second).iter().filter(|home| home.is_none()).count();
+    assert_eq!([895, 905].map(waiting), [0, 1]);
+}
+
+#[test]
 fn an_image_that_was_being_unpacked_is_downloaded_again() {
     // 10 GB at 100 MB/s take 100 s, unpacking at 50 MB/s 200 s, the start 7 s, after a launch of the pod at 10 s.
     let first = |fails: &str| {

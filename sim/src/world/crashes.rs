@@ -190,7 +190,7 @@ impl World {
         if let Some((pool, ordinal)) = self.fleet.place_of_node(node) {
             self.plan_failure(node, pool, ordinal, calendar);
         }
-        self.judge_zones(calendar);
+        self.judge_zones_soon(calendar);
         calendar.soon(Phase::Place, Event::Lifecycle);
     }
 }

@@ -76,6 +76,11 @@ impl Evictions {
         self.zones.values_mut().for_each(|zone| zone.waiting.retain(|(_, other)| *other != node));
     }
 
+    /// Whether no node is tainted or to be.
+    fn is_idle(&self) -> bool {
+        self.tainted.is_empty() && self.zones.values().all(|zone| zone.waiting.is_empty())
+    }
+
     /// When a node was tainted.
     pub(super) fn tainted(&self, node: NodeId) -> Option<Time> {
         self.tainted.get(&node).copied()
@@ -89,8 +94,14 @@ impl World {
         let zone = self.state.evictions.zones.entry(key).or_default();
         zone.cluster = cluster;
         zone.waiting.insert((calendar.now(), node));
-        // All that are found at an instant are counted before the first is tainted.
-        calendar.soon(Phase::Place, Event::JudgeZones);
+        self.judge_zones_soon(calendar);
+    }
+
+    /// Zones are judged anew, after all that comes, goes or is found at this instant.
+    pub(super) fn judge_zones_soon(&self, calendar: &mut Calendar<Event>) {
+        if !self.state.evictions.is_idle() {
+            calendar.soon(Phase::Place, Event::JudgeZones);
+        }
     }
 
     /// The place of a node's cluster, and the key of its zone.
@@ -114,8 +125,7 @@ impl World {
 
     /// Taints what is due. Where a cluster has nobody that answers, what was tainted is so no more, and waits again.
     pub(super) fn judge_zones(&mut self, calendar: &mut Calendar<Event>) {
-        let evictions = &self.state.evictions;
-        if evictions.tainted.is_empty() && evictions.zones.values().all(|zone| zone.waiting.is_empty()) {
+        if self.state.evictions.is_idle() {
             return;
         }
         let health = self.health();
@@ -161,7 +171,7 @@ impl World {
             let at = due(zone);
             if zone.planned != Some(at) {
                 zone.planned = Some(at);
-                calendar.at(at, Phase::Fail, Event::JudgeZones);
+                calendar.at(at, Phase::Place, Event::JudgeZones);
             }
         }
     }

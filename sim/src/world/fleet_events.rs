@@ -292,7 +292,7 @@ impl World {
         if self.fleet.node_ready(node, calendar.now()) {
             self.state.last_progress = calendar.now();
             self.replacement_is_ready(node, calendar);
-            self.judge_zones(calendar);
+            self.judge_zones_soon(calendar);
             calendar.soon(Phase::Place, Event::Lifecycle);
             if let Some((pool, ordinal)) = self.fleet.place_of_node(node) {
                 self.plan_reclaim(node, pool, ordinal, calendar);
@@ -335,7 +335,7 @@ impl World {
         self.state.recorder.node_deleted(node.0, calendar.now());
         self.forget_node(node, calendar);
         self.state.evictions.forget(node);
-        self.judge_zones(calendar);
+        self.judge_zones_soon(calendar);
         self.replacements_without();
         if self.fleet.has_terms() {
             // A place less is counted, so that others may have room for one more.
