@@ -173,4 +173,15 @@ fn capacity_and_prices_come_from_files() {
     assert!((run(&starts("2021-01-01T00:00:00Z")).cost_usd.unwrap() - first - second * 7.2).abs() < 1e-9);
     let told = read(&starts("2021-01-01T00:00:00Z")).warnings().to_string();
     assert!(told.contains("not within the history"), "{told}");
+    // Without a start each history begins with its own first price, which is told where these differ.
+    let prices = format!("{prices}2020-01-02T00:00:00Z,c,own,1\n");
+    std::fs::write(folder.path().join("prices.csv"), prices).unwrap();
+    let told = |zone: &str| {
+        let other = format!(
+            "node_pools:\n      - {{name: other, zone: {zone}, instance_type: own, cpu: 1, memory: 4Gi, nodes: 1, prices: {{path: prices.csv}}}}"
+        );
+        read(&text.replace("node_pools:", &other)).warnings().to_string()
+    };
+    assert!(!told("b").contains("another node pool"), "{}", told("b"));
+    assert!(told("c").contains("in the history of another node pool 2020-01-02T00:00:00Z"), "{}", told("c"));
 }

@@ -12,6 +12,7 @@ use scaletwin_sim::cluster::settings::{
     ClusterSettings, GpuSharing, NodePower, PoolSettings, Shocks, SpotSettings,
 };
 
+use super::market::Beginning;
 use super::{check_names, failures, market, scheduling};
 use crate::spec::cluster::{Capacity, ClusterSpec, CommitmentSpec, NodePoolSpec, SpotSpec};
 
@@ -25,6 +26,7 @@ pub(super) fn clusters(
     problems: &mut Problems,
 ) -> Vec<ClusterSettings> {
     check_names("cluster", specs.iter().map(|spec| &spec.name), problems);
+    let mut beginning = Beginning { start, first: None };
     let cluster = |spec: &At<ClusterSpec>| {
         let pools = &spec.node_pools;
         check_names("node pool", pools.value.iter().map(|pool| &pool.name), problems);
@@ -32,7 +34,7 @@ pub(super) fn clusters(
             problems.error(&pools.place, "a cluster has at least one node pool");
         }
         let pools: Vec<PoolSettings> =
-            pools.value.iter().filter_map(|spec| pool(spec, start, folder, problems)).collect();
+            pools.value.iter().filter_map(|spec| pool(spec, &mut beginning, folder, problems)).collect();
         let registry_bandwidth = spec.registry_bandwidth.map(Bandwidth::as_bytes_per_second);
         let detection = failures::detection(&spec.detection);
         let quota = scheduling::quota(&spec.quota, &pools, problems);
@@ -51,7 +53,7 @@ pub(super) fn clusters(
 
 fn pool(
     spec: &At<NodePoolSpec>,
-    start: Option<Civil>,
+    beginning: &mut Beginning,
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<PoolSettings> {
@@ -70,7 +72,8 @@ fn pool(
     let fewest = u64::from(spec.nodes.value.min);
     super::check_count(&spec.nodes.place, fewest, super::MOST, "nodes", problems);
     let gpus = spec.gpus.unwrap_or_else(|| known.map_or(0, |known| known.gpus));
-    let history = spec.prices.as_ref().map(|prices| market::prices(prices, spec, start, folder, problems));
+    let history =
+        spec.prices.as_ref().map(|prices| market::prices(prices, spec, beginning, folder, problems));
     if let (Some(_), Some(prices)) = (spec.price_usd_per_hour, &spec.prices) {
         let problem = Problem::error(&prices.place, "a price is one number or a history, not both");
         problems.push(problem.hint("remove price_usd_per_hour: or prices:"));

@@ -108,11 +108,20 @@ pub(super) fn availability(
     steps
 }
 
-/// The price at t = 0 and the changes after it, by a history. `start` is that of the scenario, if it is written.
+/// What t = 0 is in histories of prices.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    /// The start of the scenario, if it is written.
+    pub start: Option<Civil>,
+    /// The first price of the first history that begins with its own.
+    pub first: Option<Civil>,
+}
+
+/// The price at t = 0 and the changes after it, by a history.
 pub(super) fn prices(
     spec: &At<PricesSpec>,
     pool: &NodePoolSpec,
-    start: Option<Civil>,
+    beginning: &mut Beginning,
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<(Span, f64)> {
@@ -143,7 +152,7 @@ pub(super) fn prices(
             .push(Problem::error(&spec.place, message).hint("write zone: and instance_type: as in the file"));
         return Vec::new();
     };
-    let from = spec.from.unwrap_or_else(|| match start {
+    let from = spec.from.unwrap_or_else(|| match beginning.start {
         Some(start) if (*first..=*last).contains(&start) => start,
         Some(start) => {
             let message = format!(
@@ -152,7 +161,16 @@ pub(super) fn prices(
             problems.push(Problem::warning(&spec.place, message).hint(format!("write from: {first}")));
             *first
         }
-        None => *first,
+        None => {
+            let other = *beginning.first.get_or_insert(*first);
+            if other != *first {
+                let message = format!(
+                    "t = 0 is the first price, of {first}, and in the history of another node pool {other}"
+                );
+                problems.push(Problem::warning(&spec.place, message).hint("write start:, or from: here"));
+            }
+            *first
+        }
     });
     if from > *last {
         let message = format!("the history ends at {last}, before from: {from}: its last price holds");
