@@ -38,11 +38,37 @@ type Key = String;
 struct Zone {
     /// The place of its cluster.
     cluster: usize,
-    /// When a node was last tainted.
-    last: Option<Time>,
+    pace: Pace,
     waiting: BTreeSet<(Time, NodeId)>,
     /// The instant of the next look, if one is planned.
     planned: Option<Time>,
+}
+
+/// How fast nodes of a zone are tainted: a bucket with one token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Pace {
+    /// From one node to the next; `None`: none is tainted.
+    interval: Option<Span>,
+    /// When there is a token.
+    next: Time,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { interval: Some(USUAL), next: Time::ZERO }
+    }
+}
+
+impl Pace {
+    /// Another interval from now on. Without a token in the old bucket the new one begins without: `SwapLimiter`.
+    fn change(&mut self, interval: Option<Span>, now: Time) {
+        if interval == self.interval {
+            return;
+        }
+        let waits = self.interval.is_none() || self.next > now;
+        self.next = now.saturating_add(interval.filter(|_| waits).unwrap_or(Span::ZERO));
+        self.interval = interval;
+    }
 }
 
 /// The nodes of a zone.
@@ -76,9 +102,10 @@ impl Evictions {
         self.zones.values_mut().for_each(|zone| zone.waiting.retain(|(_, other)| *other != node));
     }
 
-    /// Whether no node is tainted or to be.
+    /// Whether no node is tainted or to be, and none would be later than usual.
     fn is_idle(&self) -> bool {
-        self.tainted.is_empty() && self.zones.values().all(|zone| zone.waiting.is_empty())
+        let is_usual = |zone: &Zone| zone.waiting.is_empty() && zone.pace.interval == Some(USUAL);
+        self.tainted.is_empty() && self.zones.values().all(is_usual)
     }
 
     /// When a node was tainted.
@@ -135,10 +162,9 @@ impl World {
         let stopped: BTreeSet<usize> =
             health.keys().map(|(cluster, _)| *cluster).filter(|c| out(*c)).collect();
         self.untaint(&stopped);
-        for ((_, key), health) in health.into_iter().filter(|((cluster, _), _)| !stopped.contains(cluster)) {
-            if let Some(interval) = health.interval() {
-                self.taint_next(&key, interval, calendar);
-            }
+        for ((cluster, key), health) in health {
+            let interval = health.interval().filter(|_| !stopped.contains(&cluster));
+            self.taint_next(&key, interval, calendar);
         }
     }
 
@@ -153,26 +179,25 @@ impl World {
         }
     }
 
-    /// Taints the nodes of a zone that are due, and plans the next.
-    fn taint_next(&mut self, key: &str, interval: Span, calendar: &mut Calendar<Event>) {
+    /// Taints the node of a zone that is due, and plans the next.
+    fn taint_next(&mut self, key: &str, interval: Option<Span>, calendar: &mut Calendar<Event>) {
         let now = calendar.now();
         let Evictions { zones, tainted } = &mut self.state.evictions;
         let Some(zone) = zones.get_mut(key) else { return };
-        let toleration = self.settings.clusters[zone.cluster].detection.toleration;
-        let due = |zone: &Zone| zone.last.map_or(now, |last| last.saturating_add(interval)).max(now);
-        while due(zone) == now
+        zone.pace.change(interval, now);
+        let Some(interval) = interval else { return };
+        if zone.pace.next <= now
             && let Some((_, node)) = zone.waiting.pop_first()
         {
-            (zone.last, zone.planned) = (Some(now), None);
+            (zone.pace.next, zone.planned) = (now.saturating_add(interval), None);
             tainted.insert(node, now);
+            let toleration = self.settings.clusters[zone.cluster].detection.toleration;
             calendar.at(now.saturating_add(toleration), Phase::Fail, Event::NodeTolerated(node));
         }
-        if !zone.waiting.is_empty() {
-            let at = due(zone);
-            if zone.planned != Some(at) {
-                zone.planned = Some(at);
-                calendar.at(at, Phase::Place, Event::JudgeZones);
-            }
+        let next = zone.pace.next;
+        if !zone.waiting.is_empty() && zone.planned != Some(next) {
+            zone.planned = Some(next);
+            calendar.at(next, Phase::Place, Event::JudgeZones);
         }
     }
 }
@@ -189,5 +214,20 @@ mod tests {
         assert_eq!([interval(9, 10), interval(9, 11), interval(0, 20)], [Some(10), None, Some(10)]);
         assert_eq!([interval(22, 28), interval(23, 28), interval(46, 55)], [None, Some(10), Some(10)]);
         assert_eq!([interval(22, 29), interval(45, 55)], [Some(100); 2]);
+    }
+
+    #[test]
+    fn who_waits_when_the_interval_changes_waits_all_of_the_new_one() {
+        let at = |second| Time::ZERO + Span::from_secs(second);
+        let pace = |interval: Option<Span>, next| Pace { interval, next: at(next) };
+        let changed = |mut pace: Pace, interval: Option<Span>| {
+            pace.change(interval, at(50));
+            (pace.interval, pace.next.as_secs_f64())
+        };
+        assert_eq!(changed(pace(Some(SLOW), 120), Some(USUAL)), (Some(USUAL), 60.0));
+        assert_eq!(changed(pace(None, 0), Some(SLOW)), (Some(SLOW), 150.0));
+        // With a token it is tainted at once, and an interval that stays as it is changes nothing.
+        assert_eq!(changed(pace(Some(USUAL), 30), Some(SLOW)), (Some(SLOW), 50.0));
+        assert_eq!(changed(pace(Some(USUAL), 55), Some(USUAL)), (Some(USUAL), 55.0));
     }
 }
